@@ -37,7 +37,7 @@ import psutil
 import requests
 import yaml
 from practice_orders import bare_ccxt
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import create_database
@@ -76,13 +76,13 @@ BARE = "bare"
 class Delayed(HTTPAdapter):
     """Sends a request after some milliseconds, as if the venue were further away."""
 
-    def __init__(self, milliseconds: float) -> None:
-        super().__init__(pool_maxsize=32)
-        self._seconds = milliseconds / 1000
+    def __init__(self, milliseconds: float, adapter: BaseAdapter) -> None:
+        super().__init__()
+        self._seconds, self._adapter = milliseconds / 1000, adapter
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         time.sleep(self._seconds)
-        return super().send(*args, **kwargs)
+        return self._adapter.send(*args, **kwargs)
 
 
 class Alternating(Strategy):
@@ -251,7 +251,8 @@ def scene(
         bare, market = bare_ccxt(server.url, BARE, BARE), cast(Any, platform.market)
         if latency_ms:
             for client in (exchange, market, bare):
-                client.session.mount("http://", Delayed(latency_ms))
+                adapter = client.session.get_adapter("http://")
+                client.session.mount("http://", Delayed(latency_ms, adapter))
         yield Scene(
             platform,
             PracticeControl(server.url),

@@ -3,6 +3,7 @@ run's page, and `--watch` prints it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -18,7 +19,7 @@ def ended(message: str, *, failed: bool = False, skipped: bool = False) -> State
     return Completed(name=SKIPPED, message=message) if skipped else Completed(message=message)
 
 
-def ended_together(slots: Sequence[State[None]], after: Sequence[State[None]]) -> State[None]:
+def ended_together(slots: Sequence[State[Any]], after: Sequence[State[Any]]) -> State[None]:
     """Return the state of a run of `slots`, and of what was done `after` them.
 
     It failed where one of them did, and is skipped where every slot was.

@@ -14,7 +14,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,11 +80,36 @@ class ThreadRunner:
         size = min(at_once, len(items))
         if size <= 1:
             return [work(item) for item in items]
-        # each item sees the caller's context variables: the ids in log lines are there
-        contexts = [copy_context() for _ in items]
-        with ThreadPoolExecutor(size, thread_name_prefix=name) as pool:
-            # an error cancels what has not begun
-            return list(pool.map(lambda context, item: context.run(work, item), contexts, items))
+        context = copy_context()  # the ids in log lines are there
+        lock, begins = threading.Lock(), iter(enumerate(items))
+        done: dict[int, Result] = {}
+        errors: dict[int, BaseException] = {}
+
+        def work_on() -> None:
+            while not errors:
+                with lock:
+                    begun = next(begins, None)
+                if begun is None:
+                    return
+                try:
+                    done[begun[0]] = context.copy().run(work, begun[1])
+                except BaseException as error:  # noqa: BLE001  # raised below, by whoever waits
+                    errors[begun[0]] = error
+
+        threads = [threading.Thread(target=work_on, name=f"{name}_{k}") for k in range(size)]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException as error:  # noqa: BLE001  # the caller is interrupted: raised below
+            errors[-1] = error  # nothing more begins
+            for thread in threads:
+                if thread.is_alive():
+                    thread.join()
+        if errors:
+            raise errors[min(errors)]
+        return [done[k] for k in range(len(items))]
 
     def start(self, work: Callable[[], None], *, name: str) -> ThreadTask:
         thread = threading.Thread(target=copy_context().run, args=(work,), name=name, daemon=True)

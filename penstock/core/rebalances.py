@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 
@@ -34,3 +35,17 @@ class Rebalance:
     """What became of it."""
     reason: str = ""
     """Why it was skipped or failed, or what stopped a run of it."""
+
+
+@dataclass(frozen=True)
+class SlotEquity:
+    """What an account was worth at the end of a slot (quote units)."""
+
+    at: datetime
+    """The slot (UTC)."""
+    equity: Decimal
+    """Cash and positions."""
+    cash: Decimal
+    """What is in the quote asset."""
+    in_doubt: Decimal = Decimal(0)
+    """What breaks that are still open have added to the equity."""

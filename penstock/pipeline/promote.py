@@ -5,7 +5,7 @@ penstock.promotion's.
 from dataclasses import dataclass
 
 from penstock.core.actors import Actor
-from penstock.core.errors import NoSearchError
+from penstock.core.errors import NoSearchError, PromotionError
 from penstock.data.snapshots import load_snapshot
 from penstock.pipeline.use_case import use_case
 from penstock.ports import LoadedModel, ModelVersion
@@ -42,7 +42,8 @@ def promote_candidate(
 ) -> PromotionOutcome:
     """Register the candidate of a tracked search (default: the study's newest) and judge it.
 
-    Raises NoSearchError where the study has none, PromotionError where the snapshot is gone.
+    Raises NoSearchError where the study has none, PromotionError where it is not on
+    record in this database, or its snapshot is gone or was replaced.
     """
     study = platform.settings.study(study_name)
     tracker = platform.tracker(study_name)
@@ -52,6 +53,12 @@ def promote_candidate(
     candidate = platform.registry.register(chosen.run_id, study.register_as)
     evidence = platform.registry.evidence(study.register_as, candidate.version)
     snapshot, bars = load_snapshot(chosen.snapshot_path)
+    if snapshot.content_hash != evidence.dataset_hash:
+        raise PromotionError(
+            f"{snapshot.path} is not the snapshot that was searched: its content is "
+            f"{snapshot.content_hash[:12]}, searched was {evidence.dataset_hash[:12]}; restore it, "
+            "or search again, which takes a new one"
+        )
     measure = measure_out_of_sample(bars, evidence, snapshot.doubts, snapshot.joins)
     policy = platform.settings.portfolio(study_name).rebalancing
 

@@ -11,7 +11,7 @@ from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.parent_orders import ParentOrder
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 
 
 class LeaseStore(Protocol):
@@ -48,9 +48,10 @@ class RebalanceStore(Protocol):
         status: RebalanceStatus,
         reason: str = "",
         alerts: Sequence[Alert] = (),
+        equity: SlotEquity | None = None,
     ) -> None:
-        """Set the status of a rebalance and its reason, and put `alerts` about it into the outbox,
-        all or none.
+        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox, and
+        record `equity` as RiskStore.record_equity does, all or none.
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """
@@ -144,9 +145,12 @@ class OrderWriter(Protocol):
         """
         ...
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were new.
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
+        """Append `events`, then the fills in their order, in one transaction; return the new fills.
 
+        `events` are as record_events has them.
         Illegal fills are appended as refused events, and the others are booked. Then
         IllegalTransitionError names the illegal ones. Raises StoreError, and writes nothing, where
         an order is unknown.
@@ -250,10 +254,19 @@ class ParentOrderStore(Protocol):
     Errors and the lease are as Ledger has them.
     """
 
-    def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
+    def begin_work(
+        self,
+        lease: Lease,
+        parents: Sequence[ParentOrder],
+        orders: Sequence[OrderIntent] = (),
+        events: Sequence[OrderEvent] = (),
+        at: datetime | None = None,
+    ) -> None:
         """Commit the parents, all or none.
 
         Where a (rebalance, symbol, phase) has a parent already, that one is left as it is.
+        `orders`, `events` and `at` are as Ledger.write_ahead has them, for the rebalance of the
+        parents: children that leave at once are committed with their parents, all or none.
         """
         ...
 

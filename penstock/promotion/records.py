@@ -87,7 +87,8 @@ class CandidateRegistry(Registry, Protocol):
         """Make the choice of a recorded search a version of model `name`, and return it.
 
         The same content is registered once: a repeat returns the version that exists. Raises
-        PromotionError where the run is not a recorded search or its strategy cannot be loaded.
+        PromotionError where the run is not a recorded search, or its strategy cannot be loaded, or,
+        before any of its code runs, where no search is on record as having chosen this content.
         """
         ...
 
@@ -103,7 +104,8 @@ class CandidateRegistry(Registry, Protocol):
 
         Only the gate calls it: the version's code runs. The tag "content_hash" of the returned
         version is the hash of the content that was loaded. Raises PromotionError where there is no
-        such version, or where it cannot be loaded.
+        such version, or where it cannot be loaded. It is raised too, before any of its code runs,
+        where no search is on record as having chosen this content.
         """
         ...
 
@@ -127,7 +129,19 @@ class Judgement:
 
 
 class PromotionStore(Protocol):
-    """The permanent record of judgements. Raises StoreError where they cannot be kept or read."""
+    """The permanent record of what was searched and judged.
+
+    The gate runs the code of what a search chose, and the account trades what the gate let pass.
+    Raises StoreError where the record cannot be kept or read.
+    """
+
+    def save_choice(self, content_hash: str, search_id: str, at: datetime) -> None:
+        """Keep the hash of what a search chose: source, parameters and evidence. Once is enough."""
+        ...
+
+    def is_choice(self, content_hash: str) -> bool:
+        """Return whether a search chose this content."""
+        ...
 
     def save_judgement(self, judgement: Judgement) -> None:
         """Append a judgement with its verdicts: all of it or nothing."""

@@ -28,6 +28,8 @@ class MaxOrdersPerMinute:
         return None if limits.max_orders_per_minute is None else cls(limits.max_orders_per_minute)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
+        if _all_fit(order, context, context.history.orders_last_minute, self.limit):
+            return None
         times = sorted(_times(order, context))
         busiest = max(_in_minutes(times, context.history.orders_last_minute), default=0)
         return _paced(self.name, order, busiest, self.limit, "minute")
@@ -49,6 +51,8 @@ class MaxOrdersPerDay:
         return None if limits.max_orders_per_day is None else cls(limits.max_orders_per_day)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
+        if _all_fit(order, context, context.history.orders_today, self.limit):
+            return None
         return _paced(
             self.name,
             order,
@@ -58,15 +62,16 @@ class MaxOrdersPerDay:
         )
 
 
+def _all_fit(order: ProposedOrder, context: RiskContext, done: int, limit: int) -> bool:
+    """Return whether even all requests under review fit, so that no order needs to be counted."""
+    return done + context.request_count + len(context.request_times(order)) <= limit
+
+
 def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
     """Return the seconds until each request leaves, of this order and of those before it."""
     upto = next((n for n, each in enumerate(context.under_review) if each is order), 0)
     before = context.under_review[:upto]
-    return [
-        seconds
-        for each in (*before, order)
-        for seconds in context.requests.get(each.symbol, (0.0,))
-    ]
+    return [seconds for each in (*before, order) for seconds in context.request_times(each)]
 
 
 def _in_minutes(times: list[float], done: int) -> Iterator[int]:

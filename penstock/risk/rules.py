@@ -131,6 +131,15 @@ class RiskContext:
         return sum((self._increases[each] for each in sides), _ZERO)
 
     @cached_property
+    def request_count(self) -> int:
+        """The number of requests of all orders under review."""
+        return sum(len(self.request_times(each)) for each in self.under_review)
+
+    def request_times(self, order: ProposedOrder) -> tuple[float, ...]:
+        """Return the seconds until each request of an order leaves."""
+        return self.requests.get(order.symbol, (0.0,))
+
+    @cached_property
     def to_trade(self) -> Decimal:
         """The notional of all orders under review (quote units)."""
         return sum((self.notional(each) for each in self.under_review), _ZERO)

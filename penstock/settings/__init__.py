@@ -146,13 +146,6 @@ class Settings:
         """Return the portfolio called `name` in configs/portfolio.yaml."""
         return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
 
-    def max_lateness_minutes(self, portfolio: str) -> float:
-        """Return how late a slot of the portfolio may start: its account may say otherwise than
-        configs/portfolio.yaml.
-        """
-        account = self.environment.account_of(portfolio)
-        return account.max_lateness_minutes or self.portfolio(portfolio).max_lateness_minutes
-
     def study(self, name: str) -> Study:
         """Return the study called `name` in configs/research.yaml."""
         return self._read_entry("research.yaml", name, Study, "study")

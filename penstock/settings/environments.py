@@ -85,9 +85,6 @@ class AccountSettings(Frozen):
         default_factory=dict,
         description="venues by name; each has its own keys or paper cash, and the account has none",
     )
-    max_lateness_minutes: float | None = Field(
-        None, gt=0, description="in the place of the portfolio's, for this account"
-    )
 
     @field_validator("name")
     @classmethod

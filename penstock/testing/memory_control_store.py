@@ -22,6 +22,7 @@ from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState, stricter, uni
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.orders import EndCause, OrderEvent, OrderEventKind
+from penstock.core.rebalances import SlotEquity
 from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 from penstock.core.timeframes import day_before
 from penstock.testing.instruments import SLOT
@@ -52,6 +53,9 @@ class MemoryControlStore:
     instruments: dict[str, Instrument] = field(default_factory=dict)
     accepted: list[BreakAcceptance] = field(default_factory=list)
     compared: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ledger.keep_equity = self._keep_equity
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
         self.ledger.require_newest(lease)
@@ -120,8 +124,11 @@ class MemoryControlStore:
         in_doubt: Decimal = Decimal(0),
     ) -> None:
         self.ledger.require_newest(lease)
-        self.equity[at], self.cash[at] = equity, cash
-        self.transferred[at] = self._accepted_value() + in_doubt
+        self._keep_equity(SlotEquity(at, equity, cash, in_doubt))
+
+    def _keep_equity(self, found: SlotEquity) -> None:
+        self.equity[found.at], self.cash[found.at] = found.equity, found.cash
+        self.transferred[found.at] = self._accepted_value() + found.in_doubt
 
     def _accepted_value(self) -> Decimal:
         return sum((each.value or Decimal(0) for each in self.accepted), Decimal(0))

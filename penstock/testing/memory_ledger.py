@@ -1,7 +1,7 @@
 """Ledger in memory."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderState,
 )
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 from penstock.testing.instruments import SLOT
 
 
@@ -71,6 +71,8 @@ class MemoryLedger:
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     targets: dict[datetime, Mapping[str, float]] = field(default_factory=dict)
+    keep_equity: Callable[[SlotEquity], None] = lambda _: None
+    """Where the equity of a slot goes: the control store beside this ledger sets it."""
     writes: int = 0
     """How many writes were asked for, those of the stores beside this ledger included."""
 
@@ -127,9 +129,12 @@ class MemoryLedger:
         status: RebalanceStatus,
         reason: str = "",
         alerts: Sequence[Alert] = (),
+        equity: SlotEquity | None = None,
     ) -> None:
         self.require_newest(lease)
         self.slot_alerts += alerts
+        if equity is not None:
+            self.keep_equity(equity)
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)
@@ -215,29 +220,41 @@ class MemoryLedger:
 
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
         self.require_newest(lease)
-        states, refused = [], []
+        states: list[OrderState] = []
         with all_or_nothing(self):
-            for event in events:
-                order = self._planned(event.client_order_id)
-                if event.kind in (OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL):
-                    raise StoreError(
-                        f"event '{event.kind}' of order {event.client_order_id} moves a balance: "
-                        "book the fill instead"
-                    )
-                self.events.append((event.client_order_id, event.kind))
-                try:
-                    self.book[event.client_order_id] = order.after_event(event)
-                except IllegalTransitionError as error:
-                    refused.append(f"order {event.client_order_id}: {error}")
-                states.append(self.book[event.client_order_id].state)
+            refused = self._moved_by(events, states)
         if refused:
             raise IllegalTransitionError("; ".join(refused))
         return states
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+    def _moved_by(
+        self, events: Sequence[OrderEvent], states: list[OrderState] | None = None
+    ) -> list[str]:
+        """Move the orders along; return what was refused, and add the state after each event."""
+        refused = []
+        for event in events:
+            order = self._planned(event.client_order_id)
+            if event.kind in (OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL):
+                raise StoreError(
+                    f"event '{event.kind}' of order {event.client_order_id} moves a balance: "
+                    "book the fill instead"
+                )
+            self.events.append((event.client_order_id, event.kind))
+            try:
+                self.book[event.client_order_id] = order.after_event(event)
+            except IllegalTransitionError as error:
+                refused.append(f"order {event.client_order_id}: {error}")
+            if states is not None:
+                states.append(self.book[event.client_order_id].state)
+        return refused
+
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
         self.require_newest(lease)
-        booked, refused = [], []
+        booked: list[Fill] = []
         with all_or_nothing(self), localcontext(EXACT):
+            refused = self._moved_by(events)
             for fill in fills:
                 if (fill.symbol, fill.trade_id) in self.trades:
                     continue

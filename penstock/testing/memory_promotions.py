@@ -1,14 +1,25 @@
 """A PromotionStore in memory, for tests and notebooks."""
 
+from datetime import datetime
+
 from penstock.promotion.gate import CandidateStatus
 from penstock.promotion.records import Judgement
 
 
 class MemoryPromotionStore:
-    """Judgements in the order in which they were saved."""
+    """Choices, and judgements in the order in which they were saved."""
 
     def __init__(self) -> None:
+        self.choices: set[str] = set()
         self.saved: list[Judgement] = []
+
+    def save_choice(self, content_hash: str, search_id: str, at: datetime) -> None:
+        """Keep the hash of what a search chose."""
+        self.choices.add(content_hash)
+
+    def is_choice(self, content_hash: str) -> bool:
+        """Return whether a search chose this content."""
+        return content_hash in self.choices
 
     def save_judgement(self, judgement: Judgement) -> None:
         """Append a judgement."""

@@ -35,12 +35,14 @@ class MemoryRegistry:
         """Keep a search's choice and return its run id; a repeat returns the run that exists."""
         run_id = _hash(_source_hash(strategy_class), evidence.model_dump_json(), exchange)[:32]
         self.runs[run_id] = strategy_class, evidence, exchange
+        self.record.save_choice(run_id, evidence.search_id, evidence.out_of_sample_end)
         return run_id
 
     def register(self, run_id: str, name: str) -> ModelVersion:
         """Make the choice of a run a version of model `name`, once, and return it."""
         if run_id not in self.runs:
             raise PromotionError(f"run {run_id} is not a recorded search")
+        self._require_choice(run_id, f"the search in run {run_id}")
         strategy_class, evidence, exchange = self.runs[run_id]
         made = self.made.setdefault(name, [])
         tags = {
@@ -85,11 +87,16 @@ class MemoryRegistry:
 
     def load_candidate(self, name: str, version: str) -> LoadedModel:
         found = self._existing(name, version)
+        self._require_choice(found.tags["content_hash"], found.label)
         strategy_class, evidence, _ = self.runs[found.run_id]
         return LoadedModel(found, strategy_class.from_params(dict(evidence.params)))
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
         return self.runs[self._existing(name, alias_or_version).run_id][1]
+
+    def _require_choice(self, content_hash: str, what: str) -> None:
+        if not self.record.is_choice(content_hash):
+            raise PromotionError(f"{what} is not on record in this database and will not be run")
 
     def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
         found = self.find(name, alias_or_version)

@@ -216,7 +216,9 @@ class Platform:
         """Return the tracker of an experiment; each study has its own."""
         from penstock.adapters.mlflow.tracking import MlflowTracker
 
-        return MlflowTracker(self.tracking_uri, experiment, clock=self.machine_clock)
+        return MlflowTracker(
+            self.tracking_uri, experiment, self.promotions, clock=self.machine_clock
+        )
 
     @cached_property
     def notifier(self) -> Notifier:
@@ -247,7 +249,7 @@ class Platform:
             clock=clock,
             kill_switch=self.kill_switch(portfolio),
             policy=ExecutionPolicy(
-                max_lateness_seconds=self.settings.max_lateness_minutes(portfolio) * 60,
+                max_lateness_seconds=settings.max_lateness_minutes * 60,
                 senders=self.environment.senders,
                 trade_comparison_seconds=self.environment.trade_comparison_minutes * 60,
                 visibility_delay_seconds=self.venue_accounts.visibility_delay(portfolio),

@@ -3,6 +3,7 @@ every tier.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 from penstock.adapters.stores.postgres import Database, PostgresPromotionStore
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, BreakKind, PastBreak
-from penstock.core.errors import StoreError
+from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
 from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.rebalances import RebalanceStatus, SlotEquity
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore
+from penstock.ports import ControlStore, Ledger
 from penstock.promotion.criteria import CriterionResult
 from penstock.promotion.gate import CandidateStatus, GateDecision
 from penstock.promotion.records import Judgement
@@ -148,6 +150,24 @@ def test_equity_is_one_row_an_instant_in_order(
     assert control_store.equity_history(f"{name}-other").schema == expected.schema
 
 
+def test_equity_of_a_slot_is_recorded_with_its_end(
+    ledger: Ledger, control_store: ControlStore, writer: Lease, name: str
+) -> None:
+    """One write ends the slot and records its equity. A stale lease does neither."""
+    slot = ledger.start_rebalance(writer, AT, "v/1")
+    equity = SlotEquity(AT, Decimal("102.25"), Decimal(5), Decimal(2))
+    ledger.end_rebalance(writer, slot.id, RebalanceStatus.DONE, "", (), equity)
+    assert [each.status for each in ledger.rebalances(name)] == [RebalanceStatus.DONE]
+    assert control_store.equity_history(name).rows() == [(AT, 102.25, 5.0, 2.0)]
+    assert ledger.acquire_lease(name, writer.holder, 60) is not None
+    with pytest.raises(StaleLeaseError):
+        ledger.end_rebalance(
+            writer, slot.id, RebalanceStatus.FAILED, "late", (), replace(equity, cash=Decimal(9))
+        )
+    assert [each.status for each in ledger.rebalances(name)] == [RebalanceStatus.DONE]
+    assert control_store.equity_history(name).rows() == [(AT, 102.25, 5.0, 2.0)]
+
+
 @pytest.mark.parametrize("begun", [timedelta(), timedelta(hours=9)])
 def test_equity_by_day_has_the_first_row_and_the_last_of_each_day(
     control_store: ControlStore, writer: Lease, name: str, begun: timedelta
@@ -189,6 +209,18 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     ]
     assert record.verdicts(name)["version"].to_list() == ["1", "1", "2"]
     assert record.verdicts(name)["asked_by"].to_list() == ["ana", "ana", "ben"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "memory"])
+def test_choice_of_a_search_is_on_record_however_often_it_is_kept(
+    database: Database, name: str, kind: str
+) -> None:
+    record = PostgresPromotionStore(database) if kind == "postgres" else MemoryPromotionStore()
+    assert not record.is_choice(name)
+    for search_id in ("first", "again"):
+        record.save_choice(name, search_id, AT)
+    assert record.is_choice(name)
+    assert not record.is_choice(f"{name}-other")
 
 
 @pytest.mark.parametrize("kind", ["postgres", "memory"])

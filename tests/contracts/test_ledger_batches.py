@@ -223,6 +223,59 @@ def test_stranger_among_fills_undoes_the_batch(
     assert ledger.balances(writer.account) == {}
 
 
+def test_acceptance_and_fill_are_one_commit(
+    ledger: Ledger, writer: Lease, rebalance_id: int
+) -> None:
+    """The answer to an order may show its fill: both are written together, the acceptance first."""
+    first, second = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
+    events = [OrderEvent(name, E.ACCEPT, AT, venue_order_id="9") for name in (first, second)]
+    booked = ledger.book_fills(writer, [fill(first, "1", "1")], events)
+    assert [each.trade_id for each in booked] == ["1"]
+    assert states(ledger, writer) == [S.FILLED, S.OPEN]
+    assert {order.venue_order_id for order in ledger.orders(writer.account)} == {"9"}
+    assert list(ledger.book_fills(writer, [fill(first, "1", "1")], [])) == []
+
+
+def test_acceptances_are_written_where_every_fill_is_booked_already(
+    ledger: Ledger, writer: Lease, rebalance_id: int
+) -> None:
+    """Of fills that come a second time nothing is booked, and the events beside them count."""
+    first, second = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
+    ledger.book_fills(writer, [fill(first, "1", "1")])
+    again = ledger.book_fills(writer, [fill(first, "1", "1")], [OrderEvent(second, E.ACCEPT, AT)])
+    assert list(again) == []
+    assert states(ledger, writer) == [S.FILLED, S.OPEN]
+
+
+def test_refused_event_beside_fills_is_named_and_the_fills_are_booked(
+    ledger: Ledger, writer: Lease, rebalance_id: int
+) -> None:
+    """An order that has begun refuses to begin again. The trades beside it moved money: they
+    count.
+    """
+    begun_twice, sent = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
+    events = [OrderEvent(begun_twice, E.SUBMIT, AT), OrderEvent(sent, E.ACCEPT, AT)]
+    with pytest.raises(IllegalTransitionError, match=begun_twice):
+        ledger.book_fills(writer, [fill(sent, "1", "1", "ETH/USDT")], events)
+    assert states(ledger, writer) == [S.SUBMITTING, S.FILLED]
+    assert ledger.balances(writer.account)["ETH"] == Decimal(1)
+
+
+def test_stranger_beside_fills_undoes_both(
+    ledger: Ledger, writer: Lease, rebalance_id: int
+) -> None:
+    """An event of no order of ours, or one that is a fill itself, leaves neither event nor fill."""
+    (sent,) = begun(ledger, writer, rebalance_id, planned())
+    for wrong in (OrderEvent("stranger", E.ACCEPT, AT), OrderEvent(sent, E.FILL, AT)):
+        with pytest.raises(StoreError):
+            ledger.book_fills(
+                writer, [fill(sent, "1", "1")], [OrderEvent(sent, E.ACCEPT, AT), wrong]
+            )
+    assert states(ledger, writer) == [S.SUBMITTING]
+    assert ledger.fills(writer.account) == []
+    assert ledger.balances(writer.account) == {}
+
+
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
     ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
@@ -246,6 +299,7 @@ def test_stale_lease_is_refused_by_every_batch(
         lambda: ledger.write_ahead(writer, rebalance_id, [planned()], [], AT),
         lambda: ledger.record_events(writer, [OrderEvent(name, E.ACCEPT, AT)]),
         lambda: ledger.book_fills(writer, [fill(name, "1", "1")]),
+        lambda: ledger.book_fills(writer, [], [OrderEvent(name, E.ACCEPT, AT)]),
     ]
     for write in writes:
         with pytest.raises(StaleLeaseError, match="replaced"):

@@ -4,6 +4,7 @@ simulation are held to it alike.
 
 import os
 import pwd
+import signal
 import threading
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -137,3 +138,21 @@ def test_work_sees_the_context_of_whoever_gave_it(runner: TaskRunner) -> None:
     seen: list[str] = []
     assert runner.start(lambda: seen.append(bound.get()), name="test").wait(10)
     assert seen == ["the slot"]
+
+
+def test_caller_that_is_interrupted_waits_for_what_is_under_way() -> None:
+    """Nothing more begins, and the interruption is raised once no work runs."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def work(n: int) -> None:
+        begun.append(n)
+        if n == 1:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        SYSTEM_CLOCK.sleep(0.05)
+        ended.append(n)
+
+    with pytest.raises(KeyboardInterrupt):
+        THREADS.map(work, range(100), at_once=2, name="interrupted")
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) < 50

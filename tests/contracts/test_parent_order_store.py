@@ -1,8 +1,10 @@
 """What every ParentOrderStore promises, held against every tier."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 
 import psycopg
 import pytest
@@ -10,7 +12,16 @@ import pytest
 from penstock.adapters.stores.postgres import Database, PostgresParentOrderStore
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.leases import Lease
-from penstock.core.orders import OrderType, Phase, Side
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import ChildOrder, Plan, Twap
@@ -20,6 +31,7 @@ from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 
 SLOT = datetime(2025, 6, 1, tzinfo=UTC)
 AT = SLOT + timedelta(seconds=30, microseconds=123_456)
+_numbers = count()
 
 
 def _piece(quantity: str) -> ChildOrder:
@@ -78,14 +90,49 @@ def test_parent_begun_twice_is_left_as_it_is(
     ]
 
 
-def test_stale_lease_begins_nothing(
+def child() -> tuple[OrderIntent, OrderEvent]:
+    name = f"child-{os.getpid()}-{next(_numbers)}"
+    request = OrderRequest(name, "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal("0.75"))
+    intent = OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.3, Decimal(50_000))
+    return intent, OrderEvent(name, OrderEventKind.SUBMIT, AT)
+
+
+def test_children_that_leave_at_once_are_committed_with_their_parents(
     ledger: Ledger, store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
-    """Once a later writer exists the database refuses the parent."""
-    assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
-    with pytest.raises(StaleLeaseError):
-        store.begin_work(writer, [parent(rebalance_id)])
+    """One write has the parent, its child and the event that it begins with."""
+    intent, submit = child()
+    store.begin_work(writer, [parent(rebalance_id)], [intent], [submit], AT)
+    assert [each.order.symbol for each in store.work_of(rebalance_id)] == ["BTC/USDT"]
+    (order,) = ledger.orders(writer.account, rebalance_id=rebalance_id)
+    assert order.request == intent.request
+    assert (order.state, order.created_at) == (OrderState.SUBMITTING, AT)
+
+
+def test_child_that_cannot_be_written_leaves_no_parent(
+    ledger: Ledger, store: ParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """All or none: neither the parent nor the good child stands."""
+    intent, submit = child()
+    stranger = replace(submit, client_order_id="stranger")
+    with pytest.raises(StoreError, match="never planned"):
+        store.begin_work(writer, [parent(rebalance_id)], [intent], [submit, stranger], AT)
     assert store.work_of(rebalance_id) == []
+    assert ledger.orders(writer.account) == []
+
+
+@pytest.mark.parametrize("with_child", [False, True])
+def test_stale_lease_begins_nothing(
+    ledger: Ledger, store: ParentOrderStore, writer: Lease, rebalance_id: int, with_child: bool
+) -> None:
+    """Once a later writer exists the database refuses the parent, and the child with it."""
+    intent, submit = child()
+    assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
+    children, begun = ([intent], [submit]) if with_child else ([], [])
+    with pytest.raises(StaleLeaseError):
+        store.begin_work(writer, [parent(rebalance_id)], children, begun, AT)
+    assert store.work_of(rebalance_id) == []
+    assert ledger.orders(writer.account) == []
 
 
 @pytest.mark.several_accounts

@@ -305,7 +305,7 @@ def sessions(
         else:
             uri = request.getfixturevalue("mlflow_server")
         record = MemoryPromotionStore()
-        registry, tracker = MlflowRegistry(uri, record), MlflowTracker(uri, "contract")
+        registry, tracker = MlflowRegistry(uri, record), MlflowTracker(uri, "contract", record)
         return Desk(uri, record, registry, tracker, snapshot, searches, evidence)
 
     return of

@@ -208,7 +208,7 @@ def before_supervision(boundaries: list[str]) -> list[int]:
     """
     return [
         boundaries.index(f"before commit of {write}")
-        for write in ("record_instruments", "record_compared", "record_equity")
+        for write in ("record_instruments", "record_compared")
     ]
 
 

@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 import psycopg
 import requests
 from pydantic import TypeAdapter
-from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.http_adapter import VenueAdapter
 from penstock.adapters.stores.postgres import (
     PostgresControlStore,
     PostgresLedger,
@@ -75,7 +75,7 @@ class Counter:
         """Count from now on, in this process, every commit that makes something durable and every
         request.
         """
-        commit, send = psycopg.Connection.commit, HTTPAdapter.send
+        commit, send = psycopg.Connection.commit, VenueAdapter.send
 
         def counted_commit(connection: "psycopg.Connection[Any]") -> None:
             name = self._write(connection)
@@ -86,7 +86,7 @@ class Counter:
             return self.cross(f"after {name}")
 
         def counted_send(
-            adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any
+            adapter: VenueAdapter, request: requests.PreparedRequest, **options: Any
         ) -> requests.Response:
             name = f"{request.method} {urlsplit(str(request.url)).path}"
             self.cross(f"before {name}")
@@ -95,7 +95,7 @@ class Counter:
             return answer
 
         psycopg.Connection.commit = counted_commit  # type: ignore[assignment,method-assign]
-        HTTPAdapter.send = counted_send  # type: ignore[assignment,method-assign]
+        VenueAdapter.send = counted_send  # type: ignore[assignment,method-assign]
 
     def _write(self, connection: "psycopg.Connection[Any]") -> str | None:
         """Return what this commit makes durable, named by the store's method that wrote it; None

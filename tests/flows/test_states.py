@@ -6,8 +6,10 @@ from prefect.states import Completed, Failed
 
 from tasks.states import ended, ended_together
 
-TRADED, SKIPPED, REFUSED = ended("4 orders"), ended("too late", skipped=True), Failed(message="503")
-AGREED, NOT_COMPARED = ended("they agree"), Completed()
+TRADED, SKIPPED = ended("4 orders"), ended("too late", skipped=True)
+REFUSED: State[None] = Failed(message="503")
+AGREED = ended("they agree")
+NOT_COMPARED: State[None] = Completed()
 
 
 @pytest.mark.parametrize(

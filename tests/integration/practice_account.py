@@ -27,7 +27,7 @@ from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderRequest, OrderType, Phase, Side
+from penstock.core.orders import OrderEventKind, OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -114,7 +114,7 @@ class Account:
             self.session.ledger.rebalances(self.session.account, limit=1)[0],
         )
         try:
-            place(
+            reports = place(
                 self.session,
                 keeper,
                 newest,
@@ -123,6 +123,14 @@ class Account:
             if followed:
                 OrderTracker(self.session, keeper, newest.slot).follow(
                     {request.client_order_id}, {}, 1
+                )
+            else:
+                self.session.ledger.record_event(
+                    keeper.lease,
+                    request.client_order_id,
+                    OrderEventKind.ACCEPT,
+                    self.session.clock.now(),
+                    venue_order_id=reports[request.client_order_id].venue_order_id,
                 )
         finally:
             keeper.release()

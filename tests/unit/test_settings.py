@@ -51,11 +51,24 @@ def test_project_configuration_is_valid(configs: Path) -> None:
     assert settings.checks is not None
 
 
-def test_slot_may_be_as_late_as_its_account_says(configs: Path) -> None:
-    """A day begins at any hour on the practice exchange. Elsewhere the portfolio's bound holds."""
-    late = {env: settings_of(configs, env=env) for env in ("practice", "paper", "real")}
-    assert [each.max_lateness_minutes("daily") for each in late.values()] == [1440, 720, 720]
-    assert late["practice"].max_lateness_minutes("minute") == 0.5
+def test_first_day_trades_at_any_hour_and_on_the_practice_exchange_alone(configs: Path) -> None:
+    """Its newest slot is never too late. What passes its gate is loaded nowhere else."""
+    settings = settings_of(configs, env="practice")
+    portfolio = settings.portfolio("first-day")
+    assert portfolio.max_lateness_minutes * 60 >= portfolio.timeframe.seconds
+    assert portfolio.models[0].name == settings.study("first-day").register_as
+    with_account = [
+        name
+        for name in settings.environment_names
+        if "first-day" in settings.of_environment(name).environment.accounts
+    ]
+    assert with_account == ["practice"]
+    users = [
+        name
+        for name in ("daily", "minute", "practice-minute")
+        if portfolio.models[0].name in {each.name for each in settings.portfolio(name).models}
+    ]
+    assert users == []
 
 
 def test_unknown_key_names_file_key_and_allowed_ones(configs: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
+from penstock.adapters.exchanges.http_adapter import VenueAdapter
 from penstock.core.clock import MachineClock
 from penstock.core.errors import RateLimitedError
 from penstock.core.machine import SYSTEM_CLOCK
@@ -107,11 +107,12 @@ class VenueSession(requests.Session):
         if proxy is not None:
             self.trust_env = False  # requests would let the environment's proxy come first
             self.proxies = {"http": proxy, "https": proxy}
-        adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        adapter = VenueAdapter(connections)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
         self._watcher: Watcher | None = None
-        self._settings: dict[tuple[str, str, bool | str | None], Mapping[str, Any]] = {}
+        self._settings: dict[tuple[str, bool | str | None], Mapping[str, Any]] = {}
+        self._own_headers = dict(self.headers)
 
     def watch(self, watcher: Watcher) -> None:
         """Have `watcher` see each request with its answer, before the caller does."""
@@ -180,7 +181,7 @@ class VenueSession(requests.Session):
             )
         request = requests.PreparedRequest()
         request.method, request.url, request.body = method, url, data or None
-        given: dict[str, Any] = {**self.headers, **(headers or {})}
+        given: dict[str, Any] = {**self._own_headers, **(headers or {})}
         request.headers = CaseInsensitiveDict(
             (name, value) for name, value in given.items() if value is not None
         )
@@ -204,8 +205,8 @@ class VenueSession(requests.Session):
         """
         if proxies:
             return self.merge_environment_settings(url, proxies, None, verify, None)
-        parts = urlsplit(url)
-        place = (parts.scheme, parts.netloc, verify)
+        end = url.find("/", len("https://"))
+        place = (url if end < 0 else url[:end], verify)
         found = self._settings.get(place)
         if found is None:
             found = self.merge_environment_settings(url, {}, None, verify, None)

@@ -30,11 +30,11 @@ _DECIDES_WITH = ("source_sha256", "params")
 
 
 class MlflowRegistry:
-    """Versions in an MLflow server or database, and what `record` has of the gate's judgements.
+    """Versions in an MLflow server or database, and what `record` has of searches and judgements.
 
-    Whoever may write to MLflow can move its aliases and change its files. So what is loaded to
-    trade must be recorded as passed, with its hash. This object downloads the content of a version
-    once.
+    Whoever may write to MLflow can move its aliases, change its files and add runs. So what the
+    gate loads must be recorded as chosen by a search, and what is loaded to trade as passed, each
+    with its hash. This object downloads the content of a version once.
     """
 
     def __init__(self, tracking_uri: str, record: PromotionStore) -> None:
@@ -105,11 +105,12 @@ class MlflowRegistry:
     def load_candidate(self, name: str, version: str) -> LoadedModel:
         """Return the strategy of a version that the gate is about to judge.
 
-        Its hash is checked against the registry's tag only, before the code runs. Checked too are
-        the tags by which a strategy that was rolled back is known.
+        A search must have chosen this content, by its hash. The tags by which a strategy that was
+        rolled back is known must be its own. Both are checked before the code runs.
         """
         found = self._existing(name, version)
         content = self._content(found)
+        self._require_choice(content, found.label)
         own = _tags(content, {})
         for tag in _DECIDES_WITH:
             if found.tags.get(tag) != own[tag]:
@@ -135,6 +136,7 @@ class MlflowRegistry:
         with tempfile.TemporaryDirectory() as scratch:
             folder, run_tags = self._from_run(run_id, Path(scratch))
             content = read_version(folder)
+            self._require_choice(content, f"the search in run {run_id}")
             content.strategy()  # what cannot be loaded is not registered
             for existing in self.versions(name):
                 if existing.tags.get("content_hash") == content.manifest.content_hash:
@@ -144,6 +146,16 @@ class MlflowRegistry:
                     run_id, name, folder, content.manifest, _tags(content, run_tags)
                 )
         return self._existing(name, number)
+
+    def _require_choice(self, content: VersionContent, what: str) -> None:
+        """Raise PromotionError where no search is on record as having chosen the content."""
+        found = content.manifest.content_hash
+        if not self._record.is_choice(found):
+            raise PromotionError(
+                f"{what} is not on record in this database (content {found[:12]}) and will not be "
+                "run: it was recorded elsewhere, before searches were on record, or changed "
+                "afterwards; search again"
+            )
 
     def _create(
         self, run_id: str, name: str, folder: Path, manifest: Manifest, tags: dict[str, str]

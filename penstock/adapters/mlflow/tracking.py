@@ -24,7 +24,7 @@ from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.monitoring.reports import Section, write_html
 from penstock.promotion.evidence import Evidence, gather_evidence
-from penstock.promotion.records import RecordedSearch, SearchedSnapshot
+from penstock.promotion.records import PromotionStore, RecordedSearch, SearchedSnapshot
 from penstock.research.engine.results import SearchResult
 
 if TYPE_CHECKING:
@@ -39,20 +39,23 @@ _BATCH = 900
 class MlflowTracker:
     """The searches of one experiment, in an MLflow server or database.
 
-    `artifact_folder` is where a database without a server keeps artifacts; by default that is
-    `mlartifacts` beside a SQLite file. A server decides it itself.
+    `record` keeps the hash of what each search chose, where who may write to MLflow cannot change
+    it: the gate runs nothing else. `artifact_folder` is where a database without a server keeps
+    artifacts; by default that is `mlartifacts` beside a SQLite file. A server decides it itself.
     """
 
     def __init__(
         self,
         tracking_uri: str,
         experiment: str,
+        record: PromotionStore,
         artifact_folder: Path | None = None,
         *,
         clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         self.tracking_uri = tracking_uri
         self.experiment = experiment
+        self._record = record
         self._clock = clock
         self._client = connect(tracking_uri)
         with explained(tracking_uri, f"open the experiment '{experiment}'"):
@@ -75,6 +78,7 @@ class MlflowTracker:
         bars = snapshot.bars()
         evidence = gather_evidence(search, strategy_class, bars) if evidence is None else evidence
         manifest = manifest_of(source, evidence)
+        self._record.save_choice(manifest.content_hash, search.id, self._clock.now())
         existing = self._find(
             f"tags.`content_hash` = '{manifest.content_hash}' and attributes.status = 'FINISHED'"
         )

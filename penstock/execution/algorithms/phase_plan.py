@@ -1,7 +1,7 @@
 """The parent orders of one phase of a slot: new ones, or those that an interrupted run committed.
 
-New parents are reviewed by risk and committed before a child leaves. Their children are sent by
-penstock.execution.algorithms.phase_worker.
+New parents are reviewed by risk, and committed before a child leaves or together with it. Their
+children are sent by penstock.execution.algorithms.phase_worker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,14 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
-from penstock.execution.algorithms import Plan, Progress, Style, plan_order, requests_ahead
+from penstock.execution.algorithms import (
+    MarketStyle,
+    Plan,
+    Progress,
+    Style,
+    plan_order,
+    requests_ahead,
+)
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.pretrade import PreTradeRisk
@@ -26,7 +33,7 @@ class PhasePlan:
     """What a phase begins with."""
 
     parents: tuple[WorkingParent, ...]
-    """The parent orders to be worked. All of them are committed."""
+    """The parent orders to be worked. All but the `uncommitted` are committed."""
 
     book: Book
     """The account as it was read for the review."""
@@ -40,6 +47,9 @@ class PhasePlan:
     skipped: tuple[Skipped, ...] = ()
     """Symbols for which no order was made, or whose order is not gone on with."""
 
+    uncommitted: tuple[ParentOrder, ...] = ()
+    """New parents whose children leave at once: they are to be committed with them."""
+
 
 def plan_phase(
     context: SlotContext,
@@ -51,7 +61,9 @@ def plan_phase(
     now: datetime,
     book: Book | None = None,
 ) -> PhasePlan | None:
-    """Return the parents that an interrupted run committed, or else plan and commit new ones.
+    """Return the parents that an interrupted run committed, or else plan new ones.
+
+    New parents are committed, but for those of market orders: see PhasePlan.uncommitted.
 
     `orders` are all orders of the slot, `now` is the venue's time. New parents are planned from
     `book`; it is read where none is given. The result is None where a later
@@ -83,7 +95,7 @@ def _planned_anew(
     now: datetime,
     book: Book,
 ) -> PhasePlan:
-    """Plan, review and commit the phase's parents."""
+    """Plan and review the phase's parents, and commit those that are worked over time."""
     proposed, skipped = _proposed(book, phase, orders)
     ahead = {
         order.symbol: requests_ahead(
@@ -106,10 +118,18 @@ def _planned_anew(
         )
         for order in approved
     ]
-    if parents:
+    at_once = isinstance(style, MarketStyle)
+    if parents and not at_once:
         context.session.parent_orders.begin_work(context.keeper.lease, parents)
     working = tuple(WorkingParent(each, context.instruments[each.order.symbol]) for each in parents)
-    return PhasePlan(working, book, is_new=True, allowed={}, skipped=tuple(skipped))
+    return PhasePlan(
+        working,
+        book,
+        is_new=True,
+        allowed={},
+        skipped=tuple(skipped),
+        uncommitted=tuple(parents) if at_once else (),
+    )
 
 
 def _proposed(

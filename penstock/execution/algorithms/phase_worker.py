@@ -1,9 +1,9 @@
 """Trading one phase of a slot, its sells or its buys: plan, review, and send what is due.
 
 Every style is worked here. A market order is a parent with one child that is due at once. The
-parents are committed before the first child leaves. What comes next is always worked out from the
-ledger, so an interrupted run goes on with what is left. Each child is written ahead, sent once, and
-followed to its end before its parent's next one.
+parents are committed before the first child leaves, those of market orders with it. What comes next
+is always worked out from the ledger, so an interrupted run goes on with what is left. Each child is
+written ahead, sent once, and followed to its end before its parent's next one.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from decimal import Decimal
 from penstock.core.halts import Halt
 from penstock.core.order_records import SlotOrders
 from penstock.core.orders import EndCause, Fill, Phase, Side
+from penstock.core.parent_orders import ParentOrder
 from penstock.execution.algorithms import (
     Finished,
     MarketStyle,
@@ -88,6 +89,7 @@ class PhaseWorker:
         self._planned_now = False  # the plan was made from this book and its cash
         self._reviewed_now = False  # what is due was reviewed on this book
         self._stopped = False
+        self._uncommitted: tuple[ParentOrder, ...] = ()  # they are committed with their children
         self._sent = 0
         self._fills: list[Fill] = []
         self._not_sent: dict[str, Skipped] = {}
@@ -115,11 +117,12 @@ class PhaseWorker:
             self._risk.view.forget_counts()
             return PhaseResult(0, (), ())
         self._book, self._allowed = plan.book, dict(plan.allowed)
-        self._planned_now = plan.is_new
+        self._planned_now, self._uncommitted = plan.is_new, plan.uncommitted
         # Market orders leave right after their review.
         self._reviewed_now = isinstance(self._style, MarketStyle)
         while plan.parents and not self._stopped and self._turn(plan.parents):
             self._now = self._session.clock.now()
+        self._commit_parents()
         self._risk.view.forget_counts()
         skipped = (*plan.skipped, *self._not_sent.values())
         return PhaseResult(self._sent, tuple(self._fills), skipped)
@@ -130,6 +133,8 @@ class PhaseWorker:
         Returns whether there is more to do.
         """
         reviewed, self._reviewed_now = self._reviewed_now, False
+        if not reviewed:
+            self._commit_parents()
         steps = self._steps(parents)
         if _due(steps) and not reviewed:
             symbols = [parent.symbol for parent in parents]
@@ -137,6 +142,7 @@ class PhaseWorker:
             steps = self._steps(parents)
         due = _due(steps)
         if not due:
+            self._commit_parents()
             return self._wait(steps)
         if not reviewed:
             due = self._review(due)
@@ -225,7 +231,9 @@ class PhaseWorker:
         self._fills += going.fills
         if going.locks is not None:  # the next book is read with them, and reviewed
             self._risk.view.locks = going.locks
-        reports = place(session, context.keeper, context.rebalance, going.orders)
+        reports = place(session, context.keeper, context.rebalance, going.orders, self._uncommitted)
+        if going.orders:
+            self._uncommitted = ()
         self._sent += len(going.orders)
         names = {order.request.client_order_id for order in going.orders}
         tracker = OrderTracker(session, context.keeper, context.rebalance.slot)
@@ -240,6 +248,12 @@ class PhaseWorker:
             if order.request.client_order_id in names
         )
         return True
+
+    def _commit_parents(self) -> None:
+        """Commit parents that no child has been committed with."""
+        if self._uncommitted:
+            self._session.parent_orders.begin_work(self._context.keeper.lease, self._uncommitted)
+            self._uncommitted = ()
 
     def _end_kept_back(self, parent: WorkingParent, shown: str) -> None:
         """Let nothing more leave of a parent: `shown` says that an earlier order may exist."""

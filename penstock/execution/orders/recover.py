@@ -17,7 +17,7 @@ from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession
 
 #: How many rebalances are searched for one that never ended.
-_LOOK_BACK = 100
+LOOK_BACK = 100
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,16 @@ def _resolve(
     return fills
 
 
-def end_superseded(session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
-    """Mark every rebalance before `slot` that never ended as FAILED.
+def end_superseded(
+    session: AccountSession, keeper: LeaseKeeper, slot: datetime, recent: Sequence[Rebalance]
+) -> None:
+    """Mark every rebalance before `slot` that never ended as FAILED. `recent` are the newest.
 
     One without a reason was killed, and had no alert: that is committed with its end.
     """
     running = [
         rebalance
-        for rebalance in session.ledger.rebalances(session.account, limit=_LOOK_BACK)
+        for rebalance in recent
         if rebalance.status is RebalanceStatus.RUNNING and rebalance.slot < slot
     ]
     for rebalance in running:

@@ -31,6 +31,7 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
 )
+from penstock.core.parent_orders import ParentOrder
 from penstock.core.rebalances import Rebalance
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
@@ -98,11 +99,14 @@ def place(
     keeper: LeaseKeeper,
     rebalance: Rebalance,
     orders: Sequence[OrderIntent],
+    parents: Sequence[ParentOrder] = (),
 ) -> dict[str, OrderReport]:
     """Commit all intents, send each once, and return the venue's reports by client order id.
 
-    The intents are one transaction. The answers are a second one, after all requests have returned.
-    A crash in between leaves the orders SUBMITTING; the venue is then asked for them. Refused
+    The intents are one transaction, with those of their parents that are not committed yet. Where
+    the venue took every order, OrderTracker records that together with the fills. Else the answers
+    are a second transaction, after all requests have returned. A crash in between leaves the orders
+    SUBMITTING; the venue is then asked for them. Refused
     orders are asked for once, and recorded in a third one. An order without a report was refused
     (REJECTED), lost (UNKNOWN) or not sent (CANCELED). The kill switch or our own adapter keeps an
     order from being sent. Raises what `send_all` raises; no answer is recorded then.
@@ -118,12 +122,16 @@ def place(
         else:
             leaving.append(request)
             events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
-    session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
+    if parents:
+        session.parent_orders.begin_work(keeper.lease, parents, orders, events, at)
+    else:
+        session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
     _log.info("orders_written_ahead", orders=len(orders), leaving=len(leaving))
     outcomes = dict(zip(leaving, send_all(session, keeper, leaving), strict=True))
     refused = {request: each for request, each in outcomes.items() if each.is_refusal}
     answered = [each for request, each in outcomes.items() if request not in refused]
-    _record(session, keeper, answered)
+    if any(each.report is None for each in outcomes.values()):  # it takes time to ask about those
+        _record(session, keeper, answered)
     if refused:
         wait_alive(session, keeper, session.policy.refusal_lag_seconds)
         confirmed = session.runner.map(

@@ -174,28 +174,22 @@ class OrderTracker:
     def _settle(
         self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport], waited: float
     ) -> None:
-        """Record the venue's reports: acceptances, then fills, then ends; each in one write."""
-        self._write(
-            [
-                self._event(
-                    order,
-                    OrderEventKind.ACCEPT,
-                    venue_order_id=reports[order.request.client_order_id].venue_order_id,
-                )
-                for order in orders
-                if order.state in _LOST
-                and reports[order.request.client_order_id].state not in _END_EVENTS
-            ]
-        )
+        """Record the venue's reports: acceptances and fills in one write, then ends."""
+        accepted = [
+            self._event(
+                order,
+                OrderEventKind.ACCEPT,
+                venue_order_id=reports[order.request.client_order_id].venue_order_id,
+            )
+            for order in orders
+            if order.state in _LOST
+            and reports[order.request.client_order_id].state not in _END_EVENTS
+        ]
+        filled = [
+            order for order in orders if _shows_more(reports[order.request.client_order_id], order)
+        ]
         booked = dict.fromkeys((order.request.client_order_id for order in orders), _ZERO)
-        for fill in self._book(
-            [
-                order
-                for order in orders
-                if _shows_more(reports[order.request.client_order_id], order)
-            ],
-            reports,
-        ):
+        for fill in self._book(filled, reports, accepted):
             booked[fill.client_order_id] += fill.quantity
         ends = (
             self._end_event(
@@ -236,18 +230,24 @@ class OrderTracker:
         return self._event(order, kind, reason, report.venue_order_id, cause)
 
     def _book(
-        self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]
+        self,
+        orders: Sequence[OrderRecord],
+        reports: Mapping[str, OrderReport],
+        accepted: Sequence[OrderEvent],
     ) -> Sequence[Fill]:
-        """Book the orders' trades that are not booked yet, and return them.
+        """Record the acceptances, book the orders' trades that are not booked yet, and return them.
 
         Trades are those of the reports. Where a report has none, the venue is asked, once per
-        symbol and venue.
+        symbol and venue; acceptances do not wait for its answer.
         """
-        if not orders:
-            return []
         asked = [
             order.request for order in orders if not reports[order.request.client_order_id].fills
         ]
+        if asked or not orders:
+            self._write(accepted)
+            accepted = ()
+        if not orders:
+            return []
         names = {request.client_order_id for request in asked}
         places = sorted({(request.venue, request.symbol) for request in asked})
         answers = self._session.runner.map(
@@ -255,7 +255,9 @@ class OrderTracker:
         )
         trades = [fill for order in orders for fill in reports[order.request.client_order_id].fills]
         trades += [fill for found in answers for fill in found if fill.client_order_id in names]
-        booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
+        ledger, lease = self._session.ledger, self._keeper.lease
+        booked = ledger.book_fills(lease, trades, accepted) if trades else []
+        self._log_recorded(accepted)
         for fill in booked:
             with order_id(fill.client_order_id):
                 _log.info(
@@ -351,6 +353,9 @@ class OrderTracker:
         if not events:
             return
         self._session.ledger.record_events(self._keeper.lease, events)
+        self._log_recorded(events)
+
+    def _log_recorded(self, events: Sequence[OrderEvent]) -> None:
         for event in events:
             with order_id(event.client_order_id):
                 _log.info("order_recorded", event_kind=event.kind.value, reason=event.reason)

@@ -8,11 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.breaks import Break, lock_subjects
-from penstock.core.halts import TradingState
+from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord, failed_orders
 from penstock.core.orders import EndCause
-from penstock.core.rebalances import RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
 from penstock.execution.orders.cancel import holds_positions
 from penstock.execution.session import AccountSession
@@ -38,9 +38,14 @@ def refusal_of(
     lateness: float,
     instruments: Mapping[str, Instrument],
     keep: Mapping[str, Decimal],
+    halt: Halt,
+    recent: Sequence[Rebalance],
 ) -> str | None:
-    """Return why the slot is not to be traded now, or None. `keep` is the policy's reserve."""
-    recent = session.ledger.rebalances(session.account, limit=1)
+    """Return why the slot is not to be traded now, or None.
+
+    `keep` is the policy's reserve, `halt` the kill switch as it was read now. `recent` are the
+    account's newest slots, as read under this lease.
+    """
     # A newer slot may have been traded before slots that an outage skipped.
     if any(each.slot > slot for each in recent):
         recent = session.ledger.rebalances(session.account, limit=_NEWER_SLOTS)
@@ -57,7 +62,6 @@ def refusal_of(
             f"{lateness / 60:.1f} minutes late: it is skipped after "
             f"{session.policy.max_lateness_seconds / 60:g} (max_lateness_minutes)"
         )
-    halt = session.kill_switch.read()
     if halt.state is TradingState.HALTED and not (
         halt.flatten and holds_positions(session, instruments, keep)
     ):

@@ -13,16 +13,16 @@ import structlog
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
-from penstock.core.order_records import SlotOrders
+from penstock.core.order_records import OrderRecord, SlotOrders
 from penstock.core.orders import Phase
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import FLATTEN_VERSION, cancel_working
-from penstock.execution.orders.recover import end_superseded, recover
+from penstock.execution.orders.recover import LOOK_BACK, end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import (
     closings_of,
@@ -128,10 +128,15 @@ def _rebalanced(
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
-    reconciled = reconcile(session, keeper, instruments, left_out)
-    end_superseded(session, keeper, inputs.slot)
+    # Whoever holds the lease is the only one who adds to these, or changes them.
+    recent = session.ledger.rebalances(session.account, limit=LOOK_BACK)
+    compared_at = session.clock.now()
+    reconciled = reconcile(session, keeper, instruments, left_out, is_known=bool(recent))
+    end_superseded(session, keeper, inputs.slot, recent)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
-    orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
+    orders: tuple[OrderRecord, ...] = ()
+    if recent and recent[0].slot >= inputs.slot:  # else no run has begun it before
+        orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
     result = RebalanceResult(
         session.account,
         inputs.slot,
@@ -151,9 +156,11 @@ def _rebalanced(
         return replace(result, already_done=True, reason=reason)
     # Recovery may have waited for a lost order, or for the end of a ban. A decision gets old by
     # that; what only closes the account does not.
-    is_decided = not session.kill_switch.read().flatten
-    now_late = _lateness(session, inputs.slot) if is_decided else lateness
-    refusal = refusal_of(session, inputs.slot, now_late, instruments, inputs.policy.keep)
+    halt = session.kill_switch.read()
+    now_late = lateness if halt.flatten else _lateness(session, inputs.slot)
+    refusal = refusal_of(
+        session, inputs.slot, now_late, instruments, inputs.policy.keep, halt, recent
+    )
     if refusal is not None:
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal
@@ -166,7 +173,7 @@ def _rebalanced(
         limits=inputs.limits,
         slot=slot.slot,
         locks=reconciled.locks,
-        halt=session.kill_switch.read(),
+        halt=halt,
         kept_instruments=frozenset(reconciled.planned_instruments),
         timeframe=inputs.timeframe,
     )
@@ -179,7 +186,8 @@ def _rebalanced(
         policy=inputs.policy,
         price_tolerance=inputs.limits.price_tolerance,
     )
-    return _ended(session, keeper, slot, inputs, _traded(context, risk, result))
+    traded = _traded(context, risk, result, compared_at)
+    return _ended(session, keeper, slot, inputs, *traded)
 
 
 def _ended(
@@ -188,15 +196,18 @@ def _ended(
     slot: Rebalance,
     inputs: RebalanceInputs,
     result: RebalanceResult,
+    equity: SlotEquity | None = None,
 ) -> RebalanceResult:
-    """End the slot with the result's status, and commit its alerts with that.
+    """End the slot with the result's status, and commit its alerts and its equity with that.
 
     Whoever flattens by hand is told by the halt.
     """
     assert result.status is not None
     by_hand = inputs.portfolio_version == FLATTEN_VERSION
     alerts = () if by_hand else slot_alerts(result)
-    session.ledger.end_rebalance(keeper.lease, slot.id, result.status, result.reason, alerts)
+    session.ledger.end_rebalance(
+        keeper.lease, slot.id, result.status, result.reason, alerts, equity
+    )
     return replace(result, alerted=not by_hand)
 
 
@@ -239,10 +250,13 @@ def _decided(
     return targets
 
 
-def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -> RebalanceResult:
+def _traded(
+    context: SlotContext, risk: PreTradeRisk, result: RebalanceResult, compared_at: datetime
+) -> tuple[RebalanceResult, SlotEquity | None]:
     """Trade the slot: sells to their end, then buys from what the sells have yielded.
 
-    The slot is not ended yet; the result says how it ends.
+    `compared_at` is when the run compared trades before. The slot is not ended yet. The result says
+    how it ends; the equity is None where it is unknown.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     read_at = session.clock.now()
@@ -256,26 +270,27 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     )
     sells = selling.work()
     style = _style(session, risk, Phase.BUYS)
-    buys = PhaseWorker(context, risk, phase=Phase.BUYS, style=style, orders=selling.orders).work()
+    buying = PhaseWorker(context, risk, phase=Phase.BUYS, style=style, orders=selling.orders)
+    buys = buying.work()
     after = context.read_book(risk.locks)
     risk.close(after)
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
-    final = reconcile(session, keeper, context.instruments, left_out)
+    final = reconcile(session, keeper, context.instruments, left_out, compared_at, is_known=True)
+    equity = None
     if after.valuation.is_known:
-        session.control_store.record_equity(
-            keeper.lease, slot.slot, after.equity, after.cash, -after.missing_value
-        )
-    orders = context.read_orders()
+        equity = SlotEquity(slot.slot, after.equity, after.cash, -after.missing_value)
+    # Nothing but a fill that was found late has moved an order since.
+    orders = context.read_orders() if final.fills else buying.orders
     status, reason = outcome_of(orders)
     skipped = (*sells.skipped, *buys.skipped)
     closings = closings_of(risk.closing, after, risk.locks, orders, risk.findings, skipped)
-    return replace(
+    traded = replace(
         result,
         status=status,
         reason=reason,
         sent=sells.sent + buys.sent,
         equity_before=before.equity if before.valuation.is_known else None,
-        equity_after=after.equity if after.valuation.is_known else None,
+        equity_after=None if equity is None else equity.equity,
         cash_after=after.cash,
         invested=sum(weight for weight in context.targets.weights.values() if weight),
         orders=tuple(orders),
@@ -294,6 +309,7 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
         urgent=closings.held,
         not_closed=closings.left,
     )
+    return traded, equity
 
 
 def _unknown(*books: Book) -> tuple[str, ...]:

@@ -82,9 +82,11 @@ class BalanceGaps:
 
     def of(self, asset: str) -> Decimal:
         """Return the unexplained gap of an asset; zero where it may be rounding."""
-        balance = self.balances.get(asset, _ZERO)
+        balance, ledger = self.balances.get(asset, _ZERO), self.ledger.get(asset, _ZERO)
+        if balance == ledger and not self.findings:
+            return _ZERO
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
-        gap = balance - self.ledger.get(asset, _ZERO) - explained
+        gap = balance - ledger - explained
         return _ZERO if abs(gap) < _noise(balance, self.venues) else gap
 
     def without(self, changes: Mapping[str, Decimal]) -> "BalanceGaps":

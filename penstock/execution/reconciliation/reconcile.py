@@ -108,22 +108,28 @@ def reconcile(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
     left_out: timedelta = timedelta(0),
+    compared_at: datetime | None = None,
+    is_known: bool = False,
 ) -> Reconciliation:
     """Compare ledger and venue, book our missing trades, open and close breaks.
 
     An account that has never been rebalanced takes over the venue's balances as its opening
-    balances. `instruments` are the venue's; they are read where they are not given. Fills that are
-    younger than `left_out` are compared later where every balance agrees.
+    balances; `is_known` says that it has been, by what was read under this lease. `instruments` are
+    the venue's; they are read where they are not given. Fills that are younger than `left_out` are
+    compared later where every balance agrees; all are, where this run compared them at
+    `compared_at`, less than that ago.
     """
-    if not session.ledger.rebalances(session.account, limit=1):
+    if not is_known and not session.ledger.rebalances(session.account, limit=1):
         # The time is read before the balances, so they include all trades up to it.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
-    seen = compare(session, keeper, instruments, left_out)
+    seen = compare(session, keeper, instruments, left_out, compared_at)
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
     opened, closed = _sync(session, keeper, seen)
-    breaks = tuple(session.control_store.open_breaks(session.account))
+    breaks = seen.open_before
+    if opened or closed:
+        breaks = tuple(session.control_store.open_breaks(session.account))
     return Reconciliation(
         seen.balances,
         breaks,
@@ -139,6 +145,7 @@ def compare(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
     left_out: timedelta = timedelta(0),
+    compared_at: datetime | None = None,
 ) -> Comparison:
     """Return what differs now. Only our own trades that the ledger lacks are written."""
     planned = session.control_store.planned_instruments(session.account)
@@ -149,7 +156,7 @@ def compare(
     if gaps.open():  # a venue's balances may lag behind its trades: read them again
         session.pause(session.policy.poll_seconds)
         gaps = _gaps(session)
-    trades = compare_trades(session, keeper, gaps, overfilled, open_before, left_out)
+    trades = compare_trades(session, keeper, gaps, overfilled, open_before, left_out, compared_at)
     findings += overfill_breaks(
         session, overfilled_orders(session) if trades.booked else overfilled, trades.doubled
     )

@@ -6,8 +6,8 @@ trade reads none.
 
 A slot may leave its youngest fills to a later comparison where every balance agrees to the last
 digit: the venue has shown them once already, and a request for each symbol costs as much as its
-order (docs/decisions/0013). It never leaves those of a symbol that an open break locks: what is not
-read is not found again, and the break would be closed.
+order (docs/decisions/0013). It compares the older ones at its begin. It never leaves those of a
+symbol that an open break locks: what is not read is not found again, and the break would be closed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,17 +65,24 @@ def compare_trades(
     overfilled: Sequence[OrderRecord],
     open_breaks: Sequence[Break],
     left_out: timedelta = timedelta(0),
+    compared_at: datetime | None = None,
 ) -> ComparedTrades:
     """Book our trades that the ledger lacks, and add to `gaps` the findings about trades.
 
     The surest findings come first. Some are differences of trades though balances agree.
     `overfilled` are our orders that were filled beyond their quantity. Where nothing else differs,
     a symbol whose first fill to be compared is younger than `left_out` is not read, unless one of
-    `open_breaks` locks it. A symbol with an open break about its trades is always read.
+    `open_breaks` locks it. A symbol with an open break about its trades is always read. Without any
+    break or difference nothing is read by a run that compared less than `left_out` ago, at
+    `compared_at`.
     """
+    left = gaps.open()
+    agrees = not left and not overfilled and not open_breaks
+    if agrees and compared_at is not None and session.clock.now() - compared_at < left_out:
+        return ComparedTrades()
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
-    if left_out and not gaps.open() and not overfilled:
+    if left_out and not left and not overfilled:
         until, locked = session.clock.now() - left_out, {each.subject for each in open_breaks}
         due = {
             symbol: since
@@ -84,10 +91,10 @@ def compare_trades(
         }
     asked = sorted(
         due.keys()
-        | {spot_symbol(asset, session.quote) for asset in gaps.open() if asset != session.quote}
+        | {spot_symbol(asset, session.quote) for asset in left if asset != session.quote}
         | {each.subject for each in open_breaks if each.kind in _FOUND_IN_TRADES}
     )
-    if not asked and not gaps.open():
+    if not asked and not left:
         return ComparedTrades()
     since = {symbol: mark.since for symbol, mark in marks.items()}
     if any(symbol not in since for symbol in asked):
@@ -95,12 +102,12 @@ def compare_trades(
     histories = _read(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
-    if not gaps.open() and not all(history.agrees for history in histories):
+    if not left and not all(history.agrees for history in histories):
         # A venue's list may lag behind its other answers: read it again.
         session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}
-    if not gaps.open() and all(
+    if not left and all(
         history.agrees and history.symbol not in suspected for history in histories
     ):
         return ComparedTrades(

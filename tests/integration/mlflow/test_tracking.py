@@ -105,10 +105,19 @@ def tracking_uri(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
+def record() -> MemoryPromotionStore:
+    return MemoryPromotionStore()
+
+
+@pytest.fixture(scope="module")
 def run_id(
-    tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot
+    tracking_uri: str,
+    record: MemoryPromotionStore,
+    found: SearchResult,
+    follower: type[Strategy],
+    snapshot: Snapshot,
 ) -> str:
-    return MlflowTracker(tracking_uri, "test").record_search(found, follower, snapshot)
+    return MlflowTracker(tracking_uri, "test", record).record_search(found, follower, snapshot)
 
 
 def test_run_holds_parameters_metrics_series_and_dataset(
@@ -173,7 +182,7 @@ def test_recording_that_fails_is_marked_and_done_again(
     """A crash in the middle leaves a FAILED run that no promotion picks; the next recording is
     whole.
     """
-    tracker = MlflowTracker(tracking_uri, "crash")
+    tracker = MlflowTracker(tracking_uri, "crash", MemoryPromotionStore())
 
     def disk_full(*_: object) -> None:
         raise OSError("No space left on device")
@@ -191,12 +200,15 @@ def test_recording_that_fails_is_marked_and_done_again(
 
 
 def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
-    tracking_uri: str, run_id: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    record: MemoryPromotionStore,
+    run_id: str,
+    snapshot: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The registry's copy is enough, for penstock and for MLflow's own loader alike, and both
     decide the same.
     """
-    record = MemoryPromotionStore()
     version = MlflowRegistry(tracking_uri, record).register(run_id, "elsewhere")
     let_pass(record, version)
     monkeypatch.delitem(sys.modules, "penstock_test_follower")
@@ -213,14 +225,14 @@ def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
 
 
 def test_registered_model_shows_its_search_with_figures_and_parameters(
-    tracking_uri: str, run_id: str
+    tracking_uri: str, record: MemoryPromotionStore, run_id: str
 ) -> None:
     """MLflow's page of the model has the run that it came from and each of its figures, but for the
     series over trials. The run has the model as its output, and stays finished.
     """
     client = connect(tracking_uri)
     before = client.get_run(run_id)
-    version = MlflowRegistry(tracking_uri, MemoryPromotionStore()).register(run_id, "shown")
+    version = MlflowRegistry(tracking_uri, record).register(run_id, "shown")
     run = client.get_run(run_id)
     source = client.get_model_version("shown", version.version).source
     assert source is not None
@@ -237,12 +249,12 @@ def test_registered_model_shows_its_search_with_figures_and_parameters(
 
 @pytest.mark.parametrize("part", ["strategy.py", "manifest.json", "evidence.json"])
 def test_version_that_was_changed_after_registration_is_not_run(
-    part: str, tracking_uri: str, run_id: str
+    part: str, tracking_uri: str, record: MemoryPromotionStore, run_id: str
 ) -> None:
     """Source, parameters or evidence edited in the artifact store: the hashes no longer agree and
     nothing of it is executed.
     """
-    name, record = f"changed-{part.partition('.')[0]}", MemoryPromotionStore()
+    name = f"changed-{part.partition('.')[0]}"
     version = MlflowRegistry(tracking_uri, record).register(run_id, name)
     let_pass(record, version)
     file = _files_of(tracking_uri, version) / part
@@ -261,31 +273,68 @@ def test_version_that_was_changed_after_registration_is_not_run(
 
 
 def test_version_whose_hashes_were_all_changed_too_is_not_run(
-    tracking_uri: str, run_id: str
+    tracking_uri: str, record: MemoryPromotionStore, run_id: str
 ) -> None:
     """Whoever may write to MLflow can put in code of their own, with a manifest and tags that fit.
     The gate passed other content, and nothing of this is executed.
     """
-    name, record = "forged", MemoryPromotionStore()
+    name = "forged"
     version = MlflowRegistry(tracking_uri, record).register(run_id, name)
     let_pass(record, version)
-    folder = _files_of(tracking_uri, version)
+    forged = _forge(_files_of(tracking_uri, version))
+    client = connect(tracking_uri)
+    client.set_model_version_tag(name, version.version, "content_hash", forged.content_hash)
+    client.set_model_version_tag(name, version.version, "source_sha256", forged.source_sha256)
+    registry = MlflowRegistry(tracking_uri, record)
+    with pytest.raises(PromotionError, match=r"the gate passed .* changed after it was promoted"):
+        registry.load(name, version.version)
+    with pytest.raises(PromotionError, match=r"forged/1 is not on record in this database"):
+        registry.load_candidate(name, version.version)
+
+
+def test_run_that_somebody_put_beside_the_searches_is_not_run(
+    tracking_uri: str, record: MemoryPromotionStore, run_id: str, tmp_path: Path
+) -> None:
+    """A run in MLflow that says of itself that it is the newest search, with code of its maker: no
+    search of this installation chose it. It is neither registered nor executed.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    client = connect(tracking_uri)
+    folder = download_artifacts(
+        artifact_uri=f"runs:/{run_id}/version", dst_path=str(tmp_path), tracking_uri=tracking_uri
+    )
+    honest = client.get_run(run_id)
+    own = {key: value for key, value in honest.data.tags.items() if not key.startswith("mlflow.")}
+    own["content_hash"] = _forge(Path(folder)).content_hash
+    planted = client.create_run(honest.info.experiment_id, tags=own).info.run_id
+    client.log_artifacts(planted, folder, "version")
+    client.set_terminated(planted, "FINISHED")
+    newest = MlflowTracker(tracking_uri, "test", record).newest_search()
+    assert newest is not None
+    assert newest.run_id == planted
+    registry = MlflowRegistry(tracking_uri, record)
+    with pytest.raises(PromotionError, match=f"run {planted} is not on record in this database"):
+        registry.register(planted, "planted")
+    assert registry.versions("planted") == []
+    client.delete_run(planted)
+
+
+def _forge(folder: Path) -> Manifest:
+    """Put code of somebody else into a version's folder, and return the manifest that fits."""
     text = (folder / "strategy.py").read_text() + MALICE
     (folder / "strategy.py").write_text(text)
     honest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     forged = honest.model_copy(update={"source_sha256": hashlib.sha256(text.encode()).hexdigest()})
     (folder / "manifest.json").write_text(forged.model_dump_json())
-    connect(tracking_uri).set_model_version_tag(
-        name, version.version, "content_hash", forged.content_hash
-    )
     assert read_version(folder, forged.content_hash).source.text == text, "all hashes must agree"
-    with pytest.raises(PromotionError, match=r"the gate passed .* changed after it was promoted"):
-        MlflowRegistry(tracking_uri, record).load(name, version.version)
+    return forged
 
 
-def test_version_without_a_recorded_judgement_is_not_run(tracking_uri: str, run_id: str) -> None:
+def test_version_without_a_recorded_judgement_is_not_run(
+    tracking_uri: str, record: MemoryPromotionStore, run_id: str
+) -> None:
     """What the gate never saw does not load, wherever an alias points. What it rejected neither."""
-    record = MemoryPromotionStore()
     registry = MlflowRegistry(tracking_uri, record)
     version = registry.register(run_id, "unseen")
     registry.move_alias("unseen", "champion", version.version)
@@ -300,10 +349,10 @@ def test_version_without_a_recorded_judgement_is_not_run(tracking_uri: str, run_
 
 @pytest.mark.parametrize("tag", ["source_sha256", "params"])
 def test_version_whose_tags_are_not_those_of_its_content_is_not_judged(
-    tracking_uri: str, run_id: str, tag: str
+    tracking_uri: str, record: MemoryPromotionStore, run_id: str, tag: str
 ) -> None:
     """A strategy that was rolled back is known by them: changed ones would let it pass again."""
-    registry, name = MlflowRegistry(tracking_uri, MemoryPromotionStore()), f"retagged-{tag}"
+    registry, name = MlflowRegistry(tracking_uri, record), f"retagged-{tag}"
     version = registry.register(run_id, name)
     connect(tracking_uri).set_model_version_tag(name, version.version, tag, "{}")
     with pytest.raises(PromotionError, match=f"the tag '{tag}' of {name}/1 is not that of its"):

@@ -87,6 +87,11 @@ def test_doctor_asks_for_the_models_that_are_configured(place: Place) -> None:
 
     vars(place.platform).update(registry=Asked())
     seen = doctor._registry(place.platform)
-    assert Asked.names == ["daily-portfolio", "minute-portfolio", "practice-minute-portfolio"]
+    assert Asked.names == [
+        "daily-portfolio",
+        "minute-portfolio",
+        "first-day-portfolio",
+        "practice-minute-portfolio",
+    ]
     assert "minute-portfolio trades version 1" in seen
-    assert "no champion yet of daily-portfolio, practice-minute-portfolio" in seen
+    assert "no champion yet of daily-portfolio, first-day-portfolio, practice" in seen

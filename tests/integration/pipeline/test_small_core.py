@@ -120,8 +120,8 @@ def _register_champion(place: Place, home: Path) -> None:
         SearchSettings(trials=2, seed=1),
         dataset_hash=snapshot.content_hash,
     )
-    run = MlflowTracker(uri, "daily").record_search(found, InverseVolatility, snapshot)
     record = place.platform.promotions
+    run = MlflowTracker(uri, "daily", record).record_search(found, InverseVolatility, snapshot)
     registry = MlflowRegistry(uri, record)
     version = registry.register(run, "daily-portfolio")
     passed = GateDecision(CandidateStatus.CHAMPION, ())

@@ -55,9 +55,17 @@ def test_schedules_produce_scheduled_runs(stack: Stack) -> None:
 
 
 def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: Stack) -> None:
-    """A run that a user starts completes in the worker, and its table says what came in."""
-    stack.run(
+    """A run that a user starts completes in the worker. Its lines are shown as they come, its
+    message and its table say what came in.
+    """
+    said = stack.run(
         "prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180"
+    )
+    assert "Beginning flow run 'ingest-1d'" in " ".join(said.split())
+    ended = [run for run in stack.runs(type={"any_": ["COMPLETED"]}) if run["name"] == "ingest-1d"]
+    assert re.fullmatch(
+        r"1d: 3 symbols, \d{4,} bars new, 0 revised, 0 quarantined, no gaps",
+        ended[0]["state"]["message"],
     )
     found = stack.ask("artifacts/latest", {"artifacts": {"key": {"any_": ["ingest-1d"]}}})
     (artifact,) = found.json()
@@ -140,11 +148,12 @@ def test_prefect_shows_the_pages_that_ask_nobody_else(stack: Stack) -> None:
     assert not page.is_redirect
 
 
-def test_prefect_takes_no_events_from_a_page(stack: Stack) -> None:
-    """A page may open a WebSocket anywhere, and an event starts deployments. Without the auth
-    string the server refuses it, or closes it once it hears another.
+@pytest.mark.parametrize("path", ["events/in", "logs/out"])
+def test_prefect_opens_no_socket_to_a_page(stack: Stack, path: str) -> None:
+    """A page may open a WebSocket anywhere. An event starts deployments, and lines have what runs
+    say. Without the auth string the server refuses it, or closes it once it hears another.
     """
-    address = stack.api.replace("http://", "ws://") + "/events/in"
+    address = stack.api.replace("http://", "ws://") + f"/{path}"
     with pytest.raises(InvalidStatus, match="HTTP 403"):
         connect(address, origin=Origin(FOREIGN[0]), proxy=None)
     with connect(address, subprotocols=[Subprotocol("prefect")], proxy=None) as asked:
@@ -217,6 +226,7 @@ def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> 
         if run["name"].startswith("practice-minute-20")
     ]
     assert len(slots) == 1
+    assert slots[0]["state"]["message"] == line
 
 
 def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
@@ -240,6 +250,8 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_API_AUTH_STRING: auth}):
         state: State[Any] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
+    assert "HTTP 503" in (state.message or "")
+    assert "2024-06-03 00:00: done, " in (state.message or "")
     found = list_slots(place.platform, ACTOR, "daily")
     assert [row.status for row in found] == ["done", "failed", "done"]
     assert "HTTP 503" in found[1].reason

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from requests.adapters import HTTPAdapter
 
+from penstock.adapters.exchanges.http_adapter import VenueAdapter
 from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError, RealNetworkError
 from penstock.core.ids import CountedIds
@@ -220,7 +220,7 @@ def test_keys_are_not_in_the_file_of_a_venue_that_repeats_them(
     """Unmodified ccxt over a refusal that has the key and the whole address in it."""
     asked: list[str] = []
 
-    def refuse(_: HTTPAdapter, request: requests.PreparedRequest, **options: object) -> Any:
+    def refuse(_: VenueAdapter, request: requests.PreparedRequest, **options: object) -> Any:
         asked.append(f"{request.url} {request.headers} {request.body!r}")
         response = requests.Response()
         response.status_code = 401
@@ -229,7 +229,7 @@ def test_keys_are_not_in_the_file_of_a_venue_that_repeats_them(
         response.url, response.request = str(request.url), request
         return response
 
-    monkeypatch.setattr(HTTPAdapter, "send", refuse)
+    monkeypatch.setattr(VenueAdapter, "send", refuse)
     place = Place(tmp_path)
     done = place.certify("testnet")
     assert asked

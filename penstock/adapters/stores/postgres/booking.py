@@ -17,11 +17,13 @@ from penstock.adapters.stores.postgres.order_events import (
     JudgedEvent,
     append,
     judged_fill,
+    judged_in_turn,
     standings_of,
+    write_events,
 )
 from penstock.core.accounting import changes_of, summed
 from penstock.core.leases import Lease
-from penstock.core.orders import Fill
+from penstock.core.orders import Fill, OrderEvent
 
 #: What a fill changes is for penstock.core.accounting: these are its sums, one row per asset. Rows
 #: are locked in the order of assets, so that two writers cannot wait for each other.
@@ -46,18 +48,24 @@ _APPEND_FILLS = f"""
 
 
 def write_fills(
-    connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
-) -> list[tuple[Fill, JudgedEvent]]:
-    """Append the fills that are not booked yet, with their events. Move orders and balances by
-    those that are taken.
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    fills: Sequence[Fill],
+    events: Sequence[OrderEvent] = (),
+) -> tuple[list[JudgedEvent], list[tuple[Fill, JudgedEvent]]]:
+    """Append `events`, then the fills that are not booked yet with their own. Move orders and
+    balances by those that are taken.
 
-    Return every fill that was not booked before with the line it made.
+    Return the lines of `events`, and every fill that was not booked before with the line it made.
     """
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
-        return []
-    standings = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
+        return write_events(connection, lease, events), []
+    names = {event.client_order_id for event in events}
+    names |= {fill.client_order_id for fill in fresh}
+    standings = standings_of(connection, lease, names)
     progress = {name: standing.progress for name, standing in standings.items()}
+    begun = judged_in_turn(events, progress)
     lines = []
     for fill in fresh:
         name = fill.client_order_id
@@ -65,8 +73,8 @@ def write_fills(
         progress[name] = line.after
         lines.append((fill, line))
     _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
-    append(connection, lease, [line for _, line in lines])
-    return lines
+    append(connection, lease, [*begun, *(line for _, line in lines)])
+    return begun, lines
 
 
 def write_adjustment(

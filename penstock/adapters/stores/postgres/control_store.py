@@ -22,6 +22,7 @@ from penstock.adapters.stores.postgres.risk_rows import (
     read_instruments,
     read_trade_marks,
     replace_marks,
+    write_equity,
     write_instruments,
     write_trade_marks,
 )
@@ -39,6 +40,7 @@ from penstock.core.breaks import (
 from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
+from penstock.core.rebalances import SlotEquity
 from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -213,16 +215,7 @@ class PostgresControlStore:
     ) -> None:
         """Record the equity in quote units. A second record of the same instant replaces it."""
         with fenced(self._database, lease) as connection:
-            connection.execute(
-                """INSERT INTO equity (account, at, equity, cash, transferred)
-                   VALUES (%s, %s, %s, %s,
-                           %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance
-                                 WHERE account = %s))
-                   ON CONFLICT (account, at) DO UPDATE
-                       SET equity = excluded.equity, cash = excluded.cash,
-                           transferred = excluded.transferred""",
-                [lease.account, at, equity, cash, in_doubt, lease.account],
-            )
+            write_equity(connection, lease.account, SlotEquity(at, equity, cash, in_doubt))
 
     def equity_history(self, account: str) -> pl.DataFrame:
         """Return the columns at (ms, UTC), equity, cash, transferred (float64, quote units).

@@ -35,14 +35,20 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     rebalance_of,
     totals_of,
 )
-from penstock.adapters.stores.postgres.order_events import refusals, write_events, write_intents
+from penstock.adapters.stores.postgres.order_events import (
+    refusals,
+    update_rebalance,
+    write_events,
+    write_intents,
+)
+from penstock.adapters.stores.postgres.risk_rows import write_equity
 from penstock.core.account_totals import AccountTotals
 from penstock.core.alerts import Alert
 from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 
 
 class PostgresLedger:
@@ -143,21 +149,24 @@ class PostgresLedger:
         status: RebalanceStatus,
         reason: str = "",
         alerts: Sequence[Alert] = (),
+        equity: SlotEquity | None = None,
     ) -> None:
-        """Set the final status of a rebalance, and put its alerts into the outbox with it."""
-        self._update_rebalance(
-            lease,
-            rebalance_id,
-            "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()",
-            [status.value, reason],
-            alerts,
-        )
+        """Set the final status of a rebalance. With it the alerts are put into the outbox and the
+        equity is recorded.
+        """
+        change = "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()"
+        with fenced(self._database, lease) as connection:
+            update_rebalance(connection, lease, rebalance_id, change, [status.value, reason])
+            if alerts:
+                insert_alerts(connection, lease.account, alerts)
+            if equity is not None:
+                write_equity(connection, lease.account, equity)
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) of a rebalance."""
-        self._update_rebalance(
-            lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))]
-        )
+        change = "UPDATE rebalance SET targets = %s"
+        with fenced(self._database, lease) as connection:
+            update_rebalance(connection, lease, rebalance_id, change, [Jsonb(dict(targets))])
 
     def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
         """Return the slot of each of these rebalances of the account."""
@@ -260,16 +269,18 @@ class PostgresLedger:
         """
         return bool(self.book_fills(lease, [fill]))
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were not booked
-        before.
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
+        """Append the events and then the fills in their order, in one transaction; return the fills
+        that were not booked before.
 
         Refused fills are appended as refused events, the others are booked, and then
         IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
         """
         with fenced(self._database, lease) as connection:
-            lines = write_fills(connection, lease, fills)
-        refusals([line for _, line in lines])
+            begun, lines = write_fills(connection, lease, fills, events)
+        refusals([*begun, *(line for _, line in lines)])
         return [fill for fill, _ in lines]
 
     def book_adjustment(
@@ -371,22 +382,3 @@ class PostgresLedger:
                 [account],
             ).fetchall()
         return dict(rows)
-
-    def _update_rebalance(
-        self,
-        lease: Lease,
-        rebalance_id: int,
-        change: str,
-        values: list[object],
-        alerts: Sequence[Alert] = (),
-    ) -> None:
-        with fenced(self._database, lease) as connection:
-            statement = f"{change} WHERE id = %s AND account = %s RETURNING id"
-            done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
-            if done.fetchone() is None:
-                raise StoreError(
-                    f"rebalance {rebalance_id} is not one of account '{lease.account}': "
-                    "start it first"
-                )
-            if alerts:
-                insert_alerts(connection, lease.account, alerts)

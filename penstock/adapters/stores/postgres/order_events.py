@@ -5,7 +5,7 @@ Each statement takes a whole batch, so that many events cost the round trips of 
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -156,15 +156,37 @@ def _insert(
         ).fetchall()
         fresh = {name for (name,) in rows}
     if len(fresh) < max(len(begun), 1):
-        owner = connection.execute(
-            "SELECT account FROM rebalance WHERE id = %s", [rebalance_id]
-        ).fetchone()
-        if owner != (lease.account,):
-            raise StoreError(
-                f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
-            )
+        require_owner(connection, lease, rebalance_id)
         _no_strangers(connection, lease, begun.keys() - fresh)
     return fresh
+
+
+def require_owner(connection: psycopg.Connection[Any], lease: Lease, rebalance_id: int) -> None:
+    """Raise StoreError where the rebalance is not one of the lease's account."""
+    owner = connection.execute(
+        "SELECT account FROM rebalance WHERE id = %s", [rebalance_id]
+    ).fetchone()
+    _own(lease, rebalance_id, owner == (lease.account,))
+
+
+def update_rebalance(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    rebalance_id: int,
+    change: str,
+    values: Sequence[object],
+) -> None:
+    """Change the rebalance's row. Raises StoreError where it is not one of the lease's account."""
+    statement = f"{change} WHERE id = %s AND account = %s RETURNING id"
+    done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
+    _own(lease, rebalance_id, done.fetchone() is not None)
+
+
+def _own(lease: Lease, rebalance_id: int, is_own: bool) -> None:
+    if not is_own:
+        raise StoreError(
+            f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
+        )
 
 
 def _no_strangers(
@@ -215,13 +237,23 @@ def write_events(
     if not events:
         return []
     standings = standings_of(connection, lease, {event.client_order_id for event in events})
-    progress = {name: standing.progress for name, standing in standings.items()}
+    lines = judged_in_turn(events, {name: each.progress for name, each in standings.items()})
+    append(connection, lease, lines)
+    return lines
+
+
+def judged_in_turn(
+    events: Sequence[OrderEvent], progress: MutableMapping[str, OrderProgress]
+) -> list[JudgedEvent]:
+    """Return what the machine makes of each event, and move `progress` along. StoreError for a
+    fill event.
+    """
+    _no_fills(events)
     lines = []
     for event in events:
         line = judged(event, progress[event.client_order_id])
         progress[event.client_order_id] = line.after
         lines.append(line)
-    append(connection, lease, lines)
     return lines
 
 

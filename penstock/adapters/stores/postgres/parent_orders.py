@@ -3,13 +3,20 @@ in the database.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from penstock.adapters.stores.postgres.columns import transposed
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.fence import fenced
-from penstock.core.errors import StoreError
+from penstock.adapters.stores.postgres.order_events import (
+    JudgedEvent,
+    refusals,
+    require_owner,
+    write_intents,
+)
 from penstock.core.leases import Lease
-from penstock.core.orders import Phase, Side
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import OrderEvent, Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 
@@ -37,22 +44,29 @@ class PostgresParentOrderStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
-        """Commit the parents, all or none; StoreError where a rebalance is not the lease's
-        account's.
+    def begin_work(
+        self,
+        lease: Lease,
+        parents: Sequence[ParentOrder],
+        orders: Sequence[OrderIntent] = (),
+        events: Sequence[OrderEvent] = (),
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the parents, and the orders and events that they begin with, all or none;
+        StoreError where a rebalance is not the lease's account's.
         """
+        lines: list[JudgedEvent] = []
         with fenced(self._database, lease) as connection:
-            for rebalance_id in {order.rebalance_id for order in orders}:
-                owner = connection.execute(
-                    "SELECT account FROM rebalance WHERE id = %s", [rebalance_id]
-                ).fetchone()
-                if owner != (lease.account,):
-                    raise StoreError(
-                        f"rebalance {rebalance_id} is not one of account '{lease.account}': "
-                        "start it first"
-                    )
-            rows = [_row_of(order) for order in orders]
+            unknown = {parent.rebalance_id for parent in parents}
+            if orders:  # that finds out whose their rebalance is
+                rebalance_id = parents[0].rebalance_id
+                lines = write_intents(connection, lease, rebalance_id, orders, events, at)
+                unknown.discard(rebalance_id)
+            for rebalance_id in unknown:
+                require_owner(connection, lease, rebalance_id)
+            rows = [_row_of(parent) for parent in parents]
             connection.execute(_INSERT, [lease.account, *transposed(rows)])
+        refusals(lines)
 
     def work_of(self, rebalance_id: int) -> Sequence[ParentOrder]:
         """Return the parents of a rebalance, in the order in which they were begun."""

@@ -1,7 +1,9 @@
-"""Keeps the gate's judgements: which content of a version passed or was rejected, and why.
+"""Keeps what searches chose and how the gate judged it: which content passed, and why.
 
 The criteria are in penstock.promotion.
 """
+
+from datetime import datetime
 
 import polars as pl
 
@@ -15,10 +17,30 @@ _PASSED = [CandidateStatus.CHALLENGER.value, CandidateStatus.CHAMPION.value]
 
 
 class PostgresPromotionStore:
-    """Judgements by model version. Rows are only added: a version judged twice has both."""
+    """Choices of searches, and judgements by model version.
+
+    Rows are only added: a version judged twice has both judgements.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def save_choice(self, content_hash: str, search_id: str, at: datetime) -> None:
+        """Keep the hash of what a search chose, once."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """INSERT INTO search_choice (content_hash, search_id, at) VALUES (%s, %s, %s)
+                   ON CONFLICT (content_hash) DO NOTHING""",
+                [content_hash, search_id, at],
+            )
+
+    def is_choice(self, content_hash: str) -> bool:
+        """Return whether a search chose this content."""
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                "SELECT 1 FROM search_choice WHERE content_hash = %s", [content_hash]
+            ).fetchone()
+        return found is not None
 
     def save_judgement(self, judgement: Judgement) -> None:
         """Append a judgement and its verdicts, all or none."""

@@ -12,6 +12,7 @@ import psycopg
 
 from penstock.core.breaks import BreakAcceptance, BreakKind, TradeMark
 from penstock.core.instruments import Instrument, InstrumentKind
+from penstock.core.rebalances import SlotEquity
 from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 from penstock.core.timeframes import day_before
 
@@ -106,6 +107,20 @@ def read_history(
         orders_today=row[4],
         traded_last_hour=Decimal(row[5]),
         marks={symbol: PositionMark(best, stopped_at) for symbol, best, stopped_at in marks},
+    )
+
+
+def write_equity(connection: psycopg.Connection[Any], account: str, recorded: SlotEquity) -> None:
+    """Record what an account was worth. A second record of the same instant replaces it."""
+    connection.execute(
+        """INSERT INTO equity (account, at, equity, cash, transferred)
+           VALUES (%s, %s, %s, %s,
+                   %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance
+                         WHERE account = %s))
+           ON CONFLICT (account, at) DO UPDATE
+               SET equity = excluded.equity, cash = excluded.cash,
+                   transferred = excluded.transferred""",
+        [account, recorded.at, recorded.equity, recorded.cash, recorded.in_doubt, account],
     )
 
 

@@ -85,6 +85,30 @@ def test_twap_sends_its_slices_when_they_are_due(world: World) -> None:
     require_whole(world)
 
 
+def test_market_order_has_its_parent_on_record_before_it_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parent and child are one write: a run that is killed before it has neither, and the slot is
+    planned again.
+    """
+    kept: list[int] = []
+    world.venue.before = lambda _: kept.append(len(world.session.parent_orders.work_of(1)))
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.session.parent_orders, "begin_work", killed)
+        with pytest.raises(Killed):
+            rebalance(world.session, world.inputs(HALF))
+    assert not world.ledger.book
+    assert not world.session.parent_orders.work_of(1)
+    world.ledger.holder = ""
+    assert rebalance(world.session, world.inputs(HALF)).status is RebalanceStatus.DONE
+    assert kept == [1]
+    require_whole(world)
+
+
 def test_slot_of_worked_orders_run_again_sends_nothing(world: World) -> None:
     """A slot that is DONE is not worked again."""
     worked(world, TWAP)
