@@ -100,9 +100,9 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def up(self) -> str:
+    def up(self, timeout: float = 240) -> str:
         """Start the stack. Its processes outlive the command and import everything themselves."""
-        return self.run("penstock", "up", *self.options)
+        return self.run("penstock", "up", *self.options, timeout=timeout)
 
     def up_again(self) -> str:
         """Ask for the stack that runs already, which starts nothing."""

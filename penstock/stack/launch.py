@@ -13,9 +13,10 @@ from penstock.stack.children import make_logs, output_to
 from penstock.stack.leftovers import end_leftovers, noted_stack
 from penstock.stack.locks import ending_lock, locked, supervisor_lock
 from penstock.stack.processes import Identity, StackError, wait_for_end
-from penstock.stack.state import Phase, StackNote, forget_stack, state_file
+from penstock.stack.state import Phase, StackNote, forget_stack
 
-_START_SECONDS = 180.0
+#: How long nothing may change. A supervisor gives its parts less: it can say which one is late.
+_START_SECONDS = 300.0
 #: Four children are given ten seconds each to end, then the database.
 _STOP_SECONDS = 90.0
 _KILL_SECONDS = 10.0
@@ -36,8 +37,6 @@ class Brought:
 class Ended:
     """What was found of a stack, and ended."""
 
-    was_noted: bool
-    """Whether the home had the note of one."""
     was_supervised: bool
     """Whether its supervisor lived."""
     leftovers: tuple[str, ...]
@@ -59,10 +58,12 @@ def bring_up(
     log = make_logs(home) / "supervisor.log"
     wait_until_none_ends(home)
     supervisor = None if _goes_on(home) else _start(command, environment, log)
-    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_SECONDS
-    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
+    last, changed = None, SYSTEM_CLOCK.elapsed_seconds()
+    while SYSTEM_CLOCK.elapsed_seconds() < changed + _START_SECONDS:
         exited = supervisor is not None and supervisor.poll() is not None
         note = noted_stack(home)
+        if note != last:
+            last, changed = note, SYSTEM_CLOCK.elapsed_seconds()
         on_look(note)
         if note is not None and note.is_up:
             ours = supervisor is not None and note.supervisor.pid == supervisor.pid
@@ -70,7 +71,7 @@ def bring_up(
         if (supervisor is None or exited) and not _goes_on(home):
             raise StackError(f"the stack did not start: {_last_line(log)}; read {log}")
         SYSTEM_CLOCK.sleep(0.2)
-    raise StackError(f"the stack did not come up within {_START_SECONDS:.0f} s: read {log}")
+    raise StackError(f"the start has stood still for {_START_SECONDS:.0f} s: read {log}")
 
 
 def wait_until_none_ends(home: Path) -> None:
@@ -88,18 +89,18 @@ def end_stack(home: Path, stop_database: Callable[[bool], object]) -> Ended:
     `stop_database` is called, with whether there was a stack. The data stay.
     """
     if not home.is_dir():
-        return Ended(was_noted=False, was_supervised=False, leftovers=())
+        return Ended(was_supervised=False, leftovers=())
     with locked(ending_lock(home), _STOP_SECONDS + _KILL_SECONDS):
-        was_noted = state_file(home).exists()
         note = noted_stack(home)
         supervised = note is not None and note.supervised
         if note is not None and supervised:
             _end_supervisor(note.supervisor)
         with locked(supervisor_lock(home), _KILL_SECONDS):
             leftovers = end_leftovers(home, note)
-            stop_database(was_noted or bool(leftovers))
+            # beside a copy of a home, its note is not ours and its database may be the original's
+            stop_database(note is not None or bool(leftovers))
             forget_stack(home)
-    return Ended(was_noted, supervised, leftovers)
+    return Ended(supervised, leftovers)
 
 
 def _end_supervisor(supervisor: Identity) -> None:
@@ -140,5 +141,8 @@ def _start(
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
     return lines[-1] if lines else "its log is empty"

@@ -23,6 +23,8 @@ from penstock.core.machine import SYSTEM_CLOCK
 MARK = "PENSTOCK_STACK_PART"
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError)
 _KILL_SECONDS = 5.0
+#: How much is shown of a foreign program's command line.
+_SHOWN = 60
 
 
 class StackError(PenstockError):
@@ -177,7 +179,7 @@ def listener_on(port: int) -> str:
         }
         (pid,) = pids - {None}
         process = psutil.Process(pid)
-        name = process.name()
+        name = " ".join(process.cmdline())[:_SHOWN] or process.name()
     except (*_GONE, OSError, ValueError):
         return "another program"
     with suppress(*_GONE, OSError):

@@ -29,7 +29,8 @@ from penstock.stack.state import (
     write_stack,
 )
 
-_START_SECONDS = 120.0
+#: How long a server may take after the one before it has answered.
+_START_SECONDS = 150.0
 _TICK_SECONDS = 0.5
 #: How long a supervisor waits for the end of the one before.
 _PATIENCE_SECONDS = 90.0
@@ -140,6 +141,7 @@ class Supervisor:
             self._alert(
                 Alert("its supervisor had ended", f"process {pid}; {ended}; all is started again")
             )
+            self._alerts.send()
         self._write()
         return before is not None
 
@@ -183,6 +185,7 @@ class Supervisor:
                     waiting.remove(kept)
                     kept.up()
                     self._note_steps()
+                    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_SECONDS
                 elif SYSTEM_CLOCK.elapsed_seconds() > deadline:
                     raise StackError(
                         f"{name} did not answer within {_START_SECONDS:.0f} s: read {log}"

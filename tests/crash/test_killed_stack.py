@@ -109,7 +109,7 @@ def test_every_part_is_killed_and_then_the_supervisor(stack: Stack) -> None:
     """Each part comes back with an alert and a line of the doctor. Of a killed supervisor `status`
     says what lives, `up` replaces it, `down` ends it; the database and its bars stay.
     """
-    stack.up()
+    stack.up(timeout=900)
     stack.command("ingest", "-t", "1d")
     stored = bars(ask(stack, "status")[1])
     assert len(stored) == 3
@@ -153,7 +153,7 @@ def test_every_part_is_killed_and_then_the_supervisor(stack: Stack) -> None:
     assert code == 1
     assert "has died" in said
     assert "this command works with practice" in ask(stack, "breaks")[1]
-    said = stack.up()
+    said = stack.up(timeout=900)
     assert "ended what it had left running: worker" in " ".join(said.split())
     assert not [part.name for part in note.parts if part.alive]
     assert postmaster(stack) == database
@@ -170,7 +170,7 @@ def test_every_part_is_killed_and_then_the_supervisor(stack: Stack) -> None:
     assert left(stack) == []
     assert "nothing is running" in stack.command("down")
     assert "environment paper" in ask(stack, "status")[1]
-    stack.up()
+    stack.up(timeout=900)
     assert bars(ask(stack, "status")[1]) == stored
     assert "their supervisor have ended" in stack.command("down")
     assert left(stack) == []
@@ -199,9 +199,9 @@ def test_supervisors_that_are_killed_while_they_start(stack: Stack) -> None:
         wait(f"{steps} steps", reached)
         time.sleep(moments.random() * 2)
         os.kill(stack.note.supervisor.pid, signal.SIGKILL)
-        up.kill() if number % 2 else up.wait(60)
+        up.kill() if number % 2 else up.wait(120)
         up.wait()
-    stack.up()
+    stack.up(timeout=900)
     assert stack.note.phase is Phase.RUNNING
     assert ask(stack, "doctor")[0] == 0
     stack.command("down")
