@@ -84,13 +84,13 @@ def up(
 
     ports = StackPorts(prefect_port, mlflow_port, practice_port)
     chosen = settings(default_env="practice")
-    progress = StackProgress(say)
+    progress = StackProgress(chosen.home, say)
     if foreground:
         stack = run_stack(
             chosen, operator(), ports, show, lambda *_: progress(noted_stack(chosen.home))
         )
     else:
-        with out.status(f"starting from {chosen.home} (about half a minute)"):
+        with out.status("starting"):
             stack = start_stack(chosen, operator(), ports, progress)
     if stack.was_running:
         out.print("already running:")

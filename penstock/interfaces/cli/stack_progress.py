@@ -1,10 +1,11 @@
 """The start of the local stack in a terminal: a line per part as it comes up."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from penstock.core.clock import MachineClock
 from penstock.core.machine import SYSTEM_CLOCK
-from penstock.stack import Addresses, Phase, StackNote, Step
+from penstock.stack import Addresses, StackNote, Step
 
 
 class StackProgress:
@@ -14,19 +15,21 @@ class StackProgress:
     of a stack that was up before, nor of what a killed supervisor has left.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: MachineClock = SYSTEM_CLOCK) -> None:
-        self._say, self._clock = say, clock
+    def __init__(
+        self, home: Path, say: Callable[[str], None], clock: MachineClock = SYSTEM_CLOCK
+    ) -> None:
+        self._home, self._say, self._clock = home, say, clock
         self._began = clock.elapsed_seconds()
         self._starts = False
         self._said: set[str] = set()
 
     def __call__(self, note: StackNote | None) -> None:
-        if note is None or not note.supervised:
-            return
-        if note.phase is Phase.STARTING and not self._starts:
-            self._say(f"starting from {note.home}")
-            self._starts = True
         if not self._starts:
+            if note is not None and note.is_up:
+                return
+            self._starts = True
+            self._say(f"starting from {self._home} (half a minute, or more on a busy machine)")
+        if note is None or not note.supervised:
             return
         known = _addresses(note.addresses)
         for part in note.parts:
