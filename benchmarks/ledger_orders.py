@@ -101,7 +101,9 @@ def penstock_seconds(
     reports = place(session, keeper, rebalance, orders)
     acknowledged = time.perf_counter() - start
     follower = OrderTracker(session, keeper, datetime.now(UTC))
-    left = follower.follow({order.request.client_order_id for order in orders}, reports, 30)
+    left = follower.follow(
+        session.ledger.orders(session.account, rebalance_id=rebalance.id), reports, 30
+    )
     assert len(reports) == len(SYMBOLS)
     assert not left
     return acknowledged, time.perf_counter() - start

@@ -99,8 +99,10 @@ def _is_misread(word: str, *, after_state: bool) -> bool:
 class SwitchWatch:
     """The kill switch for many orders. It is read again once the last reading is too old.
 
-    A question to the database before each order of a burst would cost a third of the burst. The age
-    counts the time in which the machine was suspended, because the switch may be set in it.
+    A question to the database before each order of a burst would cost a third of the burst. A
+    review, the orders that follow it and their senders share a reading too. The age counts from
+    before the reading, and counts the time in which the machine was suspended, because the switch
+    may be set in it.
     """
 
     switch: KillSwitch
@@ -119,4 +121,10 @@ class SwitchWatch:
             now = self.switch.clock.elapsed_seconds()
             if self._last is None or now - self._last[0] >= self.max_age_seconds:
                 self._last = now, self.switch.read()
+            return self._last[1]
+
+    def read(self) -> Halt:
+        """Return the state in force now; `look` returns nothing older from here on."""
+        with self._reading:
+            self._last = self.switch.clock.elapsed_seconds(), self.switch.read()
             return self._last[1]

@@ -43,17 +43,20 @@ class LeaseKeeper:
         self._asked_at = asked_at
         self._clock = clock
         self._renewing = threading.Lock()
+        self._is_released = False
 
     @property
     def lease(self) -> Lease:
         """A lease that is alive, renewed where half of its life is over.
 
-        Raises StaleLeaseError where it lapsed or another process has it.
+        Raises StaleLeaseError where it lapsed, was given up, or another process has it.
         """
         with self._renewing:
             return self._alive()
 
     def _alive(self) -> Lease:
+        if self._is_released:
+            raise StaleLeaseError(f"the lease on {self._lease.account} was given up: take it again")
         asked_at = self._clock.elapsed_seconds()
         age = asked_at - self._asked_at
         if age >= self._ttl:
@@ -78,10 +81,17 @@ class LeaseKeeper:
             self._lease, self._asked_at = renewed, asked_at
         return self._lease
 
+    def note_release(self) -> None:
+        """Note that the lease was given up in a transaction of its account."""
+        self._is_released = True
+
     def release(self) -> None:
-        """Give up the lease. An error of the database is ignored: the lease ends by itself."""
-        with suppress(StoreError):
-            self._leases.release_lease(self._lease)
+        """Give up the lease, unless that is done already. An error of the database is ignored: the
+        lease ends by itself.
+        """
+        if not self._is_released:
+            with suppress(StoreError):
+                self._leases.release_lease(self._lease)
 
 
 def take_lease(

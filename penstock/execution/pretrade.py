@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from penstock.core.accounting import summed
 from penstock.core.halts import Halt, stricter
-from penstock.core.instruments import holdings_by_symbol
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
@@ -64,21 +64,22 @@ class PreTradeRisk:
         slot: datetime,
         locks: Mapping[str, str],
         halt: Halt,
-        kept_instruments: frozenset[str] = frozenset(),
+        planned_instruments: Mapping[str, Instrument] | None = None,
         timeframe: Timeframe | None = None,
     ) -> None:
-        """`locks` and `halt` are as read at the start of the slot. `kept_instruments` are the
-        symbols whose instrument the control store has already. `timeframe` is that of the bars.
+        """`locks` and `halt` are as read at the start of the slot. `planned_instruments` are those
+        that the control store has. `timeframe` is that of the bars.
         """
         self.view = RiskView(
             session=session, limits=limits, slot=slot, locks=locks, halt=halt, timeframe=timeframe
         )
         self.closing: tuple[RuleFinding, ...] = ()
+        self.planned_instruments = dict(planned_instruments or {})
+        """The instruments that orders were planned with, as the control store has them."""
         self._session = session
         self._keeper = keeper
         self._limits = limits
         self._slot = slot
-        self._kept_instruments = kept_instruments
         self._exit_positions: Mapping[str, Decimal] = {}
         self._findings: list[RuleFinding] = []
         self._alerts: list[str] = []
@@ -146,12 +147,11 @@ class PreTradeRisk:
         approved = review(orders, context, self._limits)
         self._record(approved.verdicts)
         self._findings += approved.findings
-        symbols = {order.symbol for order in approved.orders} - self._kept_instruments
+        symbols = {order.symbol for order in approved.orders} - self.planned_instruments.keys()
         if symbols:
-            self._session.control_store.record_instruments(
-                self._keeper.lease, [book.instruments[symbol] for symbol in sorted(symbols)]
-            )
-            self._kept_instruments |= symbols
+            new = {symbol: book.instruments[symbol] for symbol in sorted(symbols)}
+            self._session.control_store.record_instruments(self._keeper.lease, list(new.values()))
+            self.planned_instruments |= new
         return approved
 
     def review_wave(
@@ -234,7 +234,7 @@ class PreTradeRisk:
                 only_tighten=True,
                 alert=True,
             )
-            self.view.halt = self._session.kill_switch.read()
+            self.view.halt = self._session.switch.read()
         return replace(context, halt=self.view.halt)
 
     def _record_new(

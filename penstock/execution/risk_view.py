@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from penstock.core.errors import VenueError
 from penstock.core.halts import Halt
+from penstock.core.orders import Fill
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskHistory
 from penstock.core.timeframes import Timeframe
@@ -81,13 +82,13 @@ class RiskView:
         return self.context(book, targets)
 
     def read_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context with trading state, history and locks read now.
+        """Return the context with history and locks read now, and the trading state.
 
         Locks are those of the open breaks in the control store; nothing is compared with the venue.
         What is gone by an open break follows from the locks that the book was read with. Bars have
         aged since the run began.
         """
-        self.halt = self.session.kill_switch.read()
+        self.halt = self.session.switch.look()
         context = self.read(book, targets)
         self.locks = locks_of(self.session.control_store.open_breaks(self.session.account))
         return replace(context, locks=self.locks, aged_seconds=self._aged_seconds())
@@ -100,12 +101,12 @@ class RiskView:
         return (closed - begun).total_seconds()
 
     def refreshed(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context of this book with the trading state read now.
+        """Return the context of this book with the trading state as it is.
 
-        Counts are read again where ten seconds or midnight have passed since, or where
-        `forget_counts` was called.
+        Counts are read again where ten seconds or midnight have passed since. What this run has
+        done since is in them.
         """
-        self.halt = self.session.kill_switch.read()
+        self.halt = self.session.switch.look()
         now, last = self.session.clock.now(), self._counted_at
         if last is None or now - last >= _COUNTS_HOLD or now.date() != last.date():
             fresh = self.session.control_store.risk_history(self.session.account, self.slot, now)
@@ -118,9 +119,19 @@ class RiskView:
             )
         return self.context(book, targets)
 
-    def forget_counts(self) -> None:
-        """Have the counts read again when they are next needed: orders have been sent."""
-        self._counted_at = None
+    def count(self, orders: int, fills: Sequence[Fill] = ()) -> None:
+        """Add orders that this run has written ahead, and fills that it has booked, to the counts.
+
+        An order of the last minute counts until the counts are read again.
+        """
+        since = self.slot - timedelta(hours=1)
+        traded = sum((fill.quantity * fill.price for fill in fills if fill.at >= since), Decimal(0))
+        self.history = replace(
+            self.history,
+            orders_last_minute=self.history.orders_last_minute + orders,
+            orders_today=self.history.orders_today + orders,
+            traded_last_hour=self.history.traded_last_hour + traded,
+        )
 
     def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return the context of this book with everything else as last read.

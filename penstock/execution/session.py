@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +16,7 @@ from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.positions import reduces
 from penstock.execution.algorithms.styles import MarketStyle, Style
 from penstock.execution.algorithms.volume import VolumeProfile
-from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.kill_switch import KillSwitch, SwitchWatch
 from penstock.ports import (
     ControlStore,
     Exchange,
@@ -145,6 +146,12 @@ class AccountSession:
 
     volume_profiles: VolumeProfiles | None = None
     """The volume by time of day, for VWAP. Without it volume counts as even."""
+
+    @cached_property
+    def switch(self) -> SwitchWatch:
+        """The kill switch. What is looked at again within `policy.kill_switch_seconds` is read
+        once."""
+        return SwitchWatch(self.kill_switch, self.policy.kill_switch_seconds)
 
     def position(self, symbol: str) -> Decimal:
         """Return the ledger's signed quantity of a symbol: for spot the balance of its base."""

@@ -34,22 +34,27 @@ def decide_targets(
     symbol has the slot's bar, or no symbol has as many bars as the warm-up needs.
     """
     decided_bar = slot - timeframe.duration
-    known = bars.filter(pl.col("ts") <= decided_bar).sort("symbol", "ts")
-    newest = known.select(pl.col("ts").max()).item()
+    known = bars.sort("symbol", "ts")
+    newest = _newest(known)
+    if newest is not None and newest > decided_bar:
+        known = known.filter(pl.col("ts") <= decided_bar)
+        newest = _newest(known)
     if newest != decided_bar:
         raise StaleDataError(
             f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest "
             f"opens at {newest}; ingest bars first"
         )
     needed = model.strategy.warmup_bars + 1
-    longest = max(known.group_by("symbol").len()["len"].to_list())
+    longest = max(known["symbol"].value_counts()["count"].to_list())
     if longest < needed:
         raise StaleDataError(
             f"{model.version.label} needs {needed} bars up to the slot and no symbol has more "
             f"than {longest}: backfill first"
         )
-    weights = model.strategy.decide(known).filter(pl.col("ts") == decided_bar)
-    decided = dict(zip(weights["symbol"].to_list(), weights["weight"].to_list(), strict=True))
+    weights = model.strategy.decide(known)
+    is_decided = weights["ts"] == decided_bar
+    columns = (weights[name].filter(is_decided).to_list() for name in ("symbol", "weight"))
+    decided = dict(zip(*columns, strict=True))
     seen = seen_bars(known, timeframe)
     return StrategyTargets(
         model.version.label,
@@ -59,19 +64,31 @@ def decide_targets(
     )
 
 
-def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
-    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted by symbol and ts)."""
+def _newest(bars: pl.DataFrame) -> datetime | None:
+    """Return the open time of the newest bar; None where there is none."""
+    found = bars["ts"].max()
+    return found if isinstance(found, datetime) else None
+
+
+def _volatility() -> pl.Expr:
+    """Return the volatility of a symbol's newest returns per day; null where there are too few."""
     returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
     enough = pl.col("close").len() > VOLATILITY_BARS
     # Elapsed time: a return over a gap of ten bars is not one bar's.
     days = (pl.col("ts").last() - pl.col("ts").tail(VOLATILITY_BARS + 1).first()).dt
     a_day = (VOLATILITY_BARS * 86_400_000 / days.total_milliseconds()).sqrt()
+    return pl.when(enough).then(returns.std() * a_day)
+
+
+_VOLATILITY = _volatility()
+
+
+def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
+    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted by symbol and ts)."""
     last = known.group_by("symbol").agg(
-        pl.col("ts").last(),
-        pl.col("close").last(),
-        pl.when(enough).then(returns.std() * a_day).alias("volatility"),
+        pl.col("ts").last(), pl.col("close").last(), _VOLATILITY.alias("volatility")
     )
-    rows = last.sort("symbol").iter_rows()
+    rows = sorted(last.iter_rows())
     return {
         symbol: SeenBar(ts + timeframe.duration, close, volatility)
         for symbol, ts, close, volatility in rows

@@ -49,9 +49,12 @@ class RebalanceStore(Protocol):
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
-        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox, and
-        record `equity` as RiskStore.record_equity does, all or none.
+        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox,
+        record `equity` as RiskStore.record_equity does, and end the lease where that is asked for,
+        all or none.
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """
@@ -176,12 +179,17 @@ class OrderReader(Protocol):
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         """Return the account's orders, the oldest first.
 
-        `unfinished_only` leaves out those in a final state. `overfilled_only` leaves out those that
-        were not filled beyond their quantity. `rebalance_id` chooses those of one rebalance.
+        `unfinished_only` leaves out those in a final state. `rebalance_id` chooses those of one
+        rebalance.
+        """
+        ...
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        """Return the account's orders that are in no final state or were filled beyond their
+        quantity, the oldest first.
         """
         ...
 

@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 from penstock.core.ids import IdSource
 from penstock.practice.binance_errors import PracticeRefusal
@@ -19,15 +18,21 @@ from penstock.practice.faulty_listings import faulty_listings
 from penstock.practice.faulty_trades import faulty_trades
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
+from penstock.practice.parameters import Parameters, Route
 from penstock.practice.private_api import PrivateApi
-from penstock.practice.public_api import PublicApi
-from penstock.practice.signing import authenticate
+from penstock.practice.public_api import PublicApi, PublicHandler
+from penstock.practice.request import Request
+from penstock.practice.signing import account_of, check_signature, check_time
+from penstock.practice.time_units import in_microseconds, wants_microseconds
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_LONGEST_HEAD, _LONGEST_BODY = 32_768, 1_000_000
+#: Counts the requests that no route takes.
+_OTHER = "other"
 _BEFORE = frozenset(
     {
         FaultKind.TIMEOUT_BEFORE,
@@ -40,7 +45,7 @@ _BEFORE = frozenset(
 
 
 class BrokenOffError(ConnectionError):
-    """Raised after half an answer, so that the server closes the connection."""
+    """A connection that ended within a request, or that the server is to end within an answer."""
 
 
 class Answer:
@@ -85,30 +90,39 @@ class PracticeApp:
         self.public = public
         self.private = PrivateApi(engine, ids)
         self.control = ControlApi(engine, faults, self.requests, public.books)
-        self._public_routes = public.routes()
-        self._private_routes = self.private.routes()
+        self.public_routes = public.routes()
+        self.private_routes = self.private.routes()
+        self._methods: dict[str, set[str]] = {}
+        routes: list[Route[Any]] = [*self.public_routes.values(), *self.private_routes.values()]
+        for route in routes:
+            self._methods.setdefault(route.path, set()).add(route.method)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        method, path, query = scope["method"], scope["path"], scope["query_string"]
-        body = await _body(receive)
-        self.requests[f"{method} {path}"] += 1
-        if path.startswith("/practice/"):
-            headers = _headers(scope)
-            refused = self._refused_control(headers)
-            await _send(send, refused or self._control(f"{method} {path}", body))
+        try:
+            _check_head(scope)
+            body = await _body(receive)
+        except BrokenOffError:
             return
-        fault = self.faults.draw(method, path)
-        if fault is None:
-            await _send(send, self._answer(method, path, query, body, _headers(scope), None))
+        except PracticeRefusal as refusal:
+            await _send(send, _refused(refusal))
             return
-        await self._faulty(
-            fault,
-            lambda: self._answer(method, path, query, body, _headers(scope), fault),
-            receive,
-            send,
+        request = Request(
+            scope["method"], scope["path"], scope["query_string"], body, dict(scope["headers"])
         )
+        name = f"{request.method} {request.path}"
+        if request.path.startswith("/practice/"):
+            self.requests[name if name in self.control.routes() else _OTHER] += 1
+            await _send(send, self._refused_control(request.headers) or self._control(name, body))
+            return
+        is_known = request.method in self._methods.get(request.path, ())
+        self.requests[name if is_known else _OTHER] += 1
+        fault = self.faults.draw(request.method, request.path)
+        if fault is None:
+            await _send(send, self._answer(request, None))
+            return
+        await self._faulty(fault, lambda: self._answer(request, fault), receive, send)
 
     def _refused_control(self, headers: Mapping[bytes, bytes]) -> Answer | None:
         """Return the refusal of a control call that a web page sends, or that lacks the token."""
@@ -127,65 +141,69 @@ class PracticeApp:
         self.engine.venue.journal.commit()
         return answer
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        query: bytes,
-        body: bytes,
-        headers: Mapping[bytes, bytes],
-        fault: Fault | None,
-    ) -> Answer:
+    def _answer(self, request: Request, fault: Fault | None) -> Answer:
         """Carry out one API call."""
-        route = f"{method} {path}"
-        parameters = dict(parse_qsl((query + b"&" + body).decode(), keep_blank_values=True))
         limit_headers: dict[str, str] = {}
         try:
-            limit_headers |= self.limiter.spend_weight(route, "symbol" in parameters)
-            value = self._carry_out(route, parameters, query + body, headers, fault, limit_headers)
+            is_micro = wants_microseconds(request)
+            value = self._carry_out(request, fault, limit_headers)
         except PracticeRefusal as refusal:
             answer = _refused(refusal)
             answer.headers = {**limit_headers, **answer.headers}
             return answer
         finally:
             self.engine.venue.journal.commit()
-        return Answer(200, value, limit_headers)
+        return Answer(200, in_microseconds(value) if is_micro else value, limit_headers)
 
     def _carry_out(
-        self,
-        route: str,
-        parameters: dict[str, str],
-        payload: bytes,
-        headers: Mapping[bytes, bytes],
-        fault: Fault | None,
-        limit_headers: dict[str, str],
+        self, request: Request, fault: Fault | None, limit_headers: dict[str, str]
     ) -> Any:
-        if route in self._public_routes:
-            if (
-                fault is not None
-                and fault.kind is FaultKind.STALE_CANDLES
-                and route == "GET /api/v3/klines"
-            ):
-                return self.public.klines(parameters, fault.seconds)
-            if fault is not None and route == "GET /api/v3/exchangeInfo":
-                return faulty_listings(self._public_routes[route](parameters), fault)
-            return self._public_routes[route](parameters)
-        if route not in self._private_routes:
-            raise PracticeRefusal(
-                -1100, f"The practice exchange has no call '{route}'.", status=404
-            )
-        key = headers.get(b"x-mbx-apikey", b"").decode()
-        account = authenticate(
-            self.engine.venue.accounts, self.engine.venue.time, key, payload, parameters
-        )
+        """Return the value of the answer; `limit_headers` takes what was counted so far."""
+        name = f"{request.method} {request.path}"
+        public, private = self.public_routes.get(name), self.private_routes.get(name)
+        sent, wrong = _parameters(request)
+        route = public or private
+        limit_headers |= self.limiter.count_weight(1 if route is None else route.costs(sent))
+        self.limiter.require_weight()
+        if route is None:
+            raise self._no_route(request)
+        if wrong is not None:
+            raise wrong
+        if public is not None:
+            return self._public(public, public.read(sent, request.unread()), fault)
+        assert private is not None
+        account = account_of(self.engine.venue.accounts, request.api_key)
+        parameters = private.read(sent, request.unread())
+        check_signature(account, request.signed_text(), parameters["signature"])
+        check_time(self.engine.venue.time, parameters)
         self.engine.advance()
-        if route == "POST /api/v3/order":
-            limit_headers |= self.limiter.spend_order(key)
-            return self.private.new_order(account, parameters, fault)
-        answer = self._private_routes[route](account, parameters)
-        if fault is not None and route == "GET /api/v3/myTrades":
+        if private.counts_orders:
+            self.limiter.require_order(request.api_key)
+            answer = self.private.new_order(account, parameters, fault)
+            limit_headers |= self.limiter.count_order(request.api_key)
+            return answer
+        answer = private.handler(account, parameters)
+        if fault is not None and name == "GET /api/v3/myTrades":
             return faulty_trades(answer, fault, self.engine.venue.time.now_ms())
         return answer
+
+    def _public(
+        self, route: Route[PublicHandler], parameters: Parameters, fault: Fault | None
+    ) -> Any:
+        if fault is None:
+            return route.handler(parameters)
+        if fault.kind is FaultKind.STALE_CANDLES and route.path == "/api/v3/klines":
+            return self.public.klines(parameters, fault.seconds)
+        answer = route.handler(parameters)
+        return faulty_listings(answer, fault) if route.path == "/api/v3/exchangeInfo" else answer
+
+    def _no_route(self, request: Request) -> PracticeRefusal:
+        """Return the refusal of a path that does not exist, or not for this method."""
+        status = 405 if request.path in self._methods else 404
+        call = f"{request.method} {request.path}"
+        return PracticeRefusal(
+            -1020, f"The practice exchange has no call '{call[:100]}'.", status=status
+        )
 
     async def _faulty(
         self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send
@@ -211,7 +229,7 @@ class PracticeApp:
             case FaultKind.BAN:
                 answer = _refused(PracticeRefusal(-1003, "IP banned.", 418, round(fault.seconds)))
             case FaultKind.OTHER_ANSWER | FaultKind.REFUSAL:
-                answer = Answer(fault.body_status, fault.body.encode())
+                answer = Answer(fault.body_status, fault.body.encode(errors="replace"))
             case FaultKind.SLOW:
                 await asyncio.sleep(fault.seconds)
         assert answer is not None
@@ -220,17 +238,40 @@ class PracticeApp:
         await _send(send, answer, break_off=fault.kind is FaultKind.RESET_AFTER)
 
 
-def _headers(scope: Scope) -> Mapping[bytes, bytes]:
-    return dict(scope["headers"])
+def _parameters(request: Request) -> tuple[dict[str, str], PracticeRefusal | None]:
+    """Return what was sent, or nothing and the refusal: the request's weight counts in any case."""
+    try:
+        return request.parameters(), None
+    except PracticeRefusal as refusal:
+        return {}, refusal
+
+
+def _check_head(scope: Scope) -> None:
+    """Raise PracticeRefusal for a long head, another HTTP, or two ways to end the body."""
+    size = len(scope["query_string"]) + sum(len(n) + len(v) for n, v in scope["headers"])
+    if size > _LONGEST_HEAD:
+        raise PracticeRefusal(-1101, "Too many parameters sent for this endpoint.", status=431)
+    doubt = {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+    if doubt or scope["http_version"] not in ("1.0", "1.1"):
+        raise PracticeRefusal(-1100, "Illegal characters found in a parameter.")
 
 
 async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
+    """Return the body.
+
+    Raises PracticeRefusal (413) for one that no call can have, BrokenOffError for half a one.
+    """
+    pieces, size, more = [], 0, True
+    while more:
         message = await receive()
-        body += message.get("body", b"")
-    return body
+        if message["type"] == "http.disconnect":
+            raise BrokenOffError("the client left before its request was complete")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > _LONGEST_BODY:
+            raise PracticeRefusal(-1101, "Too many parameters sent for this endpoint.", status=413)
+        more = message.get("more_body", False)
+    return b"".join(pieces)
 
 
 async def _wait_for_disconnect(receive: Receive, seconds: float) -> None:

@@ -26,8 +26,37 @@ def missing_parameter(name: str) -> PracticeRefusal:
     )
 
 
-def illegal_parameter(name: str) -> PracticeRefusal:
-    return PracticeRefusal(-1100, f"Illegal characters found in parameter '{name}'.")
+def illegal_parameter(name: str, legal: str = "") -> PracticeRefusal:
+    end = f"; legal range is '{legal}'" if legal else ""
+    return PracticeRefusal(-1100, f"Illegal characters found in parameter '{name}'{end}.")
+
+
+def empty_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1105, f"Parameter '{name}' was empty.")
+
+
+def overflowed_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1108, f"Parameter '{name}' overflowed.")
+
+
+def invalid_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def unread_parameters(read: int, sent: int) -> PracticeRefusal:
+    return PracticeRefusal(
+        -1104,
+        f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.",
+    )
+
+
+def unneeded_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def unsupported(what: str) -> PracticeRefusal:
+    """Return the refusal of orders that a symbol does not take, as "Iceberg orders"."""
+    return PracticeRefusal(-1013, f"{what} are not supported for this symbol.")
 
 
 def invalid_symbol() -> PracticeRefusal:

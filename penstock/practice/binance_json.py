@@ -92,11 +92,11 @@ def new_order_answer(order: PracticeOrder, trades: list[PracticeTrade], kind: st
     return answer
 
 
-def cancel_answer(order: PracticeOrder, at_ms: int) -> Json:
-    """Return the answer to a cancellation, whose own id is where other answers have the order's."""
+def cancel_answer(order: PracticeOrder, name: str, at_ms: int) -> Json:
+    """Return the answer to the cancellation `name`, which is where others have the order's id."""
     return {
         **order_fields(order),
-        "clientOrderId": f"cancel-{order.order_id}",
+        "clientOrderId": name,
         "origClientOrderId": order.client_id,
         "transactTime": at_ms,
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from penstock.core.clock import MachineClock
@@ -69,6 +70,31 @@ class VenueTime:
         self.speed = spec.speed
         self._anchor_ms = 0 if spec.start is None else round(spec.start.timestamp() * 1000)
         self._anchored_at = self.machine_clock.elapsed_seconds()
+        self._shown: tuple[int, int] | None = None
+
+    def show_ms(self) -> int:
+        """Return the venue's instant, for a client that sets its clock by it."""
+        now = self.now_ms()
+        ahead = now - self.machine_now_ms()
+        least, most = self._shown or (ahead, ahead)
+        self._shown = min(least, ahead), max(most, ahead)
+        return now
+
+    def accepts(self, timestamp: int, window_ms: Decimal, ahead_ms: int) -> bool:
+        """Return whether a request of this timestamp is at most `window_ms` old now.
+
+        On a clock that is not the machine's, a client may sign with its own machine's time, or with
+        the venue's time as it was shown once: it then goes on at the machine's speed. So every
+        distance from the machine's time that was shown so far counts.
+        """
+        machine = self.machine_now_ms()
+        distances = [(0, 0), (self.now_ms() - machine,) * 2]
+        if self.mode is not ClockMode.REAL and self._shown is not None:
+            distances.append(self._shown)
+        return any(
+            machine + least - window_ms <= timestamp < machine + most + ahead_ms
+            for least, most in distances
+        )
 
     def now_ms(self) -> int:
         """Return the venue's instant."""

@@ -5,9 +5,10 @@ They move the clock, open accounts, arm faults, and show the journal and counts.
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +25,23 @@ from penstock.practice.market import Listing
 from penstock.practice.matching import MatchingEngine
 
 Body = dict[str, Any]
+
+_LAST_MS = 253_370_764_800_000  # 9999-01-01
+_LARGEST = Decimal(10**15)
+_MOST_CANDLES = 10**6
+_ASSET = re.compile("[A-Z0-9]{1,20}")
+_KEY = re.compile("[A-Za-z0-9_-]{1,64}")
+_SECRET = re.compile("[!-~]{1,256}")
+#: What a handler raises for a body that it cannot read.
+_MISUNDERSTOOD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    ValidationError,
+)
 
 
 class ControlError(PenstockError):
@@ -79,10 +97,13 @@ class ControlApi:
         if handler is None:
             raise ControlError(f"no control call '{route}'; there are {sorted(self.routes())}")
         try:
-            return handler(json.loads(raw) if raw else {})
+            body = json.loads(raw) if raw else {}
+            if not isinstance(body, dict):
+                raise TypeError("the body is no JSON object")
+            return handler(body)
         except ConfigError as error:
             raise ControlError(str(error)) from None
-        except (ValueError, KeyError, TypeError, InvalidOperation, ValidationError) as error:
+        except _MISUNDERSTOOD as error:
             raise ControlError(
                 f"'{route}' does not understand {raw.decode(errors='replace')[:200]}: {error!r}"
             ) from None
@@ -97,19 +118,23 @@ class ControlApi:
     def move_clock(self, body: Body) -> Any:
         """Move to `to` (ms since the epoch) or forward by `seconds`."""
         target = (
-            int(body["to"])
+            int(_amount(body["to"]))
             if "to" in body
-            else self.venue.time.now_ms() + round(float(body["seconds"]) * 1000)
+            else self.venue.time.now_ms() + round(_amount(body["seconds"]) * 1000)
         )
+        if target > _LAST_MS:
+            raise ControlError(f"the venue's time ends with the year 9998, before {target}")
         self.venue.move_clock(target)
         self.engine.advance()
         return self.clock({})
 
     def open_account(self, body: Body) -> Any:
         balances = {
-            asset: Decimal(quantity) for asset, quantity in body.get("balances", {}).items()
+            _named(asset, _ASSET): _amount(quantity)
+            for asset, quantity in body.get("balances", {}).items()
         }
-        return _shown(self.venue.open_account(body["api_key"], body["secret"], balances))
+        secret = _named(body["secret"], _SECRET)
+        return _shown(self.venue.open_account(_named(body["api_key"], _KEY), secret, balances))
 
     def accounts(self, _: Body) -> Any:
         return {key: _shown(account) for key, account in self.venue.accounts.items()}
@@ -118,10 +143,10 @@ class ControlApi:
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
-        quantity = Decimal(body["quantity"])
+        quantity = _amount(body["quantity"])
         if quantity <= 0:
             raise ControlError(f"a {reason} is above zero, not {quantity}")
-        self.venue.change(account, body["asset"], sign * quantity, reason)
+        self.venue.change(account, _named(body["asset"], _ASSET), sign * quantity, reason)
         return _shown(account)
 
     def correct(self, body: Body) -> Any:
@@ -132,7 +157,8 @@ class ControlApi:
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
-        self.venue.change(account, body["asset"], Decimal(body["quantity"]), "correction")
+        asset = _named(body["asset"], _ASSET)
+        self.venue.change(account, asset, _amount(body["quantity"]), "correction")
         return _shown(account)
 
     def move_to_earn(self, body: Body) -> Any:
@@ -143,9 +169,10 @@ class ControlApi:
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
-        quantity = Decimal(body["quantity"])
-        self.venue.change(account, body["asset"], -quantity, "earn")
-        self.venue.change(account, f"LD{body['asset']}", quantity, "earn")
+        quantity = _amount(body["quantity"])
+        asset = _named(body["asset"], _ASSET)
+        self.venue.change(account, asset, -quantity, "earn")
+        self.venue.change(account, f"LD{asset}", quantity, "earn")
         return _shown(account)
 
     def change_instrument(self, body: Body) -> Any:
@@ -154,8 +181,8 @@ class ControlApi:
         if name not in self.engine.rules:
             raise ControlError(f"no symbol '{body['symbol']}' is listed")
         rules = self.engine.rules[name]
-        tick = Decimal(body.get("price_tick", rules.instrument.price_tick))
-        step = Decimal(body.get("lot_step", rules.instrument.lot_step))
+        tick = _amount(body.get("price_tick", rules.instrument.price_tick))
+        step = _amount(body.get("lot_step", rules.instrument.lot_step))
         if tick <= 0 or step <= 0:
             raise ControlError(f"price_tick and lot_step are above zero, not {tick} and {step}")
         self.engine.rules[name] = replace(
@@ -166,10 +193,10 @@ class ControlApi:
     def limit_orders(self, body: Body) -> Any:
         """Give a symbol other bounds on its orders, in the place of all that it has."""
         name = self._listing(body).wire
-        bounds = {field: Decimal(most) for field, most in body["bounds"].items()}
+        bounds = {field: _amount(most) for field, most in body["bounds"].items()}
         band = body.get("price_band")
         limits = OrderLimits(
-            **bounds, price_band=None if band is None else PriceBand(*map(Decimal, band))
+            **bounds, price_band=None if band is None else PriceBand(*map(_amount, band))
         )
         rules = self.engine.rules[name]
         self.engine.rules[name] = replace(
@@ -228,9 +255,9 @@ class ControlApi:
         Last prices, candles and fills stay as they are.
         """
         name = self._listing(body).wire
-        size = Decimal(body.get("size", 1))
+        size = _amount(body.get("size", 1))
         try:
-            self.books.shown[name] = Quote(Decimal(body["bid"]), Decimal(body["ask"]), size, size)
+            self.books.shown[name] = Quote(_amount(body["bid"]), _amount(body["ask"]), size, size)
         except DataError as error:
             raise ControlError(str(error)) from None
         return {"bid": body["bid"], "ask": body["ask"]}
@@ -241,8 +268,8 @@ class ControlApi:
 
     def delay_candles(self, body: Body) -> Any:
         """Show each candle of the symbol `seconds` after its close, and no open one."""
-        late_ms = round(float(body["seconds"]) * 1000)
-        if late_ms < 0:
+        late_ms = round(_amount(body["seconds"]) * 1000)
+        if not 0 <= late_ms < _LAST_MS:
             raise ControlError(f"candles come late, not early: {body['seconds']} seconds")
         self.books.late_ms[self._listing(body).wire] = late_ms
         return self.books.late_ms
@@ -256,8 +283,8 @@ class ControlApi:
         newest = body.get("newest")
         self.books.candle_pages = CandlePages(
             CandlePage(body.get("page", CandlePage.FIRST)),
-            int(body.get("most", CandlePages.most)),
-            None if newest is None else int(newest),
+            _count(body.get("most", CandlePages.most)),
+            None if newest is None else _count(newest),
         )
         return {}
 
@@ -290,6 +317,29 @@ class ControlApi:
             ),
             "journal_entries": len(self.venue.journal.entries),
         }
+
+
+def _named(value: Any, legal: re.Pattern[str]) -> str:
+    """Return a name that the pattern allows."""
+    if not isinstance(value, str) or not legal.fullmatch(value):
+        raise ControlError(f"{value!r} does not match {legal.pattern}")
+    return value
+
+
+def _amount(value: Any) -> Decimal:
+    """Return a finite amount of at most 10^15 units. A boolean is none."""
+    amount = Decimal("nan" if isinstance(value, bool) else value)
+    if not amount.is_finite() or abs(amount) > _LARGEST:
+        raise ControlError(f"an amount is a number of at most {_LARGEST:f}, not {str(value)[:50]}")
+    return amount
+
+
+def _count(value: Any) -> int:
+    """Return a number of candles."""
+    count = int(_amount(value))
+    if not 0 < count <= _MOST_CANDLES:
+        raise ControlError(f"a number of candles is from 1 to {_MOST_CANDLES}, not {count}")
+    return count
 
 
 def _wire_name(symbol: str) -> str:

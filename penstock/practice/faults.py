@@ -57,7 +57,7 @@ class FaultKind(StrEnum):
 class Fault(BaseModel):
     """One armed fault. By default it strikes every matching call."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: FaultKind
     """What goes wrong."""

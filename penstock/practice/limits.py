@@ -31,26 +31,6 @@ class LimitSpec:
 
 UNLIMITED = LimitSpec(None, None, None)
 
-#: Request weight by method and path; some calls cost more without a symbol.
-WEIGHTS = {
-    "GET /api/v3/exchangeInfo": 20,
-    "GET /api/v3/klines": 2,
-    "GET /api/v3/ticker/price": 2,
-    "GET /api/v3/ticker/24hr": 2,
-    "GET /api/v3/ticker/bookTicker": 2,
-    "GET /api/v3/account": 20,
-    "GET /api/v3/order": 4,
-    "GET /api/v3/openOrders": 6,
-    "GET /api/v3/allOrders": 20,
-    "GET /api/v3/myTrades": 20,
-}
-WEIGHTS_WITHOUT_SYMBOL = {
-    "GET /api/v3/ticker/price": 4,
-    "GET /api/v3/ticker/24hr": 80,
-    "GET /api/v3/ticker/bookTicker": 4,
-    "GET /api/v3/openOrders": 80,
-}
-
 
 @dataclass
 class RateWindow:
@@ -89,25 +69,21 @@ class Limiter:
     _refused: RateWindow = field(default_factory=lambda: RateWindow(60))
     _banned_until: float = 0.0
 
-    def spend_weight(self, route: str, with_symbol: bool) -> dict[str, str]:
-        """Count a request and return its headers.
+    def count_weight(self, weight: int) -> dict[str, str]:
+        """Count a request of this weight and return the headers, which a refusal has too."""
+        used = str(self._weight.add(weight, self.machine_clock.now().timestamp()))
+        return {"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used}
 
-        Raises PracticeRefusal (429, or 418 while banned) where the minute's weight is used up.
-        """
+    def require_weight(self) -> None:
+        """Raise PracticeRefusal where the minute's weight is used up: 429, or 418 while banned."""
         now = self.machine_clock.now().timestamp()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
             until = int(self._banned_until * 1000)
             message = f"Way too much request weight used; IP banned until {until}."
             raise PracticeRefusal(-1003, message, status=418, retry_after=left)
-        weight = (
-            WEIGHTS.get(route, 1)
-            if with_symbol
-            else WEIGHTS_WITHOUT_SYMBOL.get(route, WEIGHTS.get(route, 1))
-        )
-        used = self._weight.add(weight, now)
         limit = self.spec.weight_per_minute
-        if limit is not None and used > limit:
+        if limit is not None and self._weight.add(0, now) > limit:
             if self._refused.add(1, now) > self.spec.ban_after:
                 self._banned_until = now + self.spec.ban_seconds
             message = (
@@ -115,20 +91,25 @@ class Limiter:
                 "per 1 MINUTE."
             )
             raise PracticeRefusal(-1003, message, status=429, retry_after=self._weight.left(now))
-        return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
-    def spend_order(self, account: str) -> dict[str, str]:
-        """Count an order and return its headers.
-
-        Raises PracticeRefusal -1015 (429) where there were too many.
-        """
+    def require_order(self, account: str) -> None:
+        """Raise PracticeRefusal -1015 (429) where the account may not place one more order now."""
         now = self.machine_clock.now().timestamp()
-        short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
-        for window, limit, period in (
-            (short, self.spec.orders_per_10s, "10 SECOND"),
-            (day, self.spec.orders_per_day, "1 DAY"),
+        for window, limit, period in zip(
+            self._windows(account),
+            (self.spec.orders_per_10s, self.spec.orders_per_day),
+            ("10 SECOND", "1 DAY"),
+            strict=True,
         ):
-            if window.add(1, now) > (limit or 2**62):
+            if limit is not None and window.add(0, now) >= limit:
                 message = f"Too many new orders; current limit is {limit} orders per {period}."
                 raise PracticeRefusal(-1015, message, status=429, retry_after=window.left(now))
-        return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}
+
+    def count_order(self, account: str) -> dict[str, str]:
+        """Count an order that was accepted and return its headers."""
+        now = self.machine_clock.now().timestamp()
+        short, day = (window.add(1, now) for window in self._windows(account))
+        return {"x-mbx-order-count-10s": str(short), "x-mbx-order-count-1d": str(day)}
+
+    def _windows(self, account: str) -> tuple[RateWindow, RateWindow]:
+        return self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))

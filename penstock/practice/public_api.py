@@ -1,39 +1,52 @@
 """The public calls: time, symbols, candles, tickers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
-from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import BookTicker, Listing
+from penstock.practice.parameters import (
+    BOOLEAN,
+    INT,
+    INTERVAL,
+    SYMBOL,
+    SYMBOL_STATUS,
+    SYMBOLS,
+    TIME,
+    Parameters,
+    Route,
+    integer,
+    is_true,
+    may,
+    needs,
+    page_size,
+    symbols,
+    table,
+)
 from penstock.simulation.fill_model import decimal_of
 
-Parameters = Mapping[str, str]
+PublicHandler = Callable[[Parameters], Any]
 _DAY_MS = 86_400_000
 _KLINES_DEFAULT, _KLINES_MOST = 500, 1000
 
 
-def integer(parameters: Parameters, name: str) -> int | None:
-    """Return an integer parameter or None where it was not sent; -1100 where it is not a number."""
-    text = parameters.get(name)
-    if text is None:
-        return None
-    if not text.lstrip("-").isdigit():
-        raise illegal_parameter(name)
-    return int(text)
+def _weight_of_each(symbols: int, everything: int) -> Callable[[Parameters], int]:
+    """Return the weight of a ticker: 2 for one symbol, else for a list or for everything."""
+    return lambda p: 2 if "symbol" in p else symbols if "symbols" in p else everything
 
 
-def required(parameters: Parameters, name: str) -> str:
-    """Return a parameter; -1102 where it was not sent or is empty."""
-    value = parameters.get(name, "")
-    if not value:
-        raise missing_parameter(name)
-    return value
+def _weight_of_day(parameters: Parameters) -> int:
+    """Return the weight of 24-hour figures, which depends on the number of symbols."""
+    if "symbol" in parameters:
+        return 2
+    asked = parameters["symbols"].count(",") + 1 if "symbols" in parameters else None
+    return 80 if asked is None or asked > 100 else 40 if asked > 20 else 2
 
 
 class PublicApi:
@@ -52,48 +65,100 @@ class PublicApi:
             "exchangeFilters": [],
         }
 
-    def routes(self) -> dict[str, Callable[[Parameters], Any]]:
-        """Return the handlers by method and path."""
-        return {
-            "GET /api/v3/ping": lambda _: {},
-            "GET /api/v3/time": lambda _: {"serverTime": self.time.now_ms()},
-            "GET /api/v3/exchangeInfo": self.exchange_info,
-            "GET /api/v3/klines": self.klines,
-            "GET /api/v3/ticker/price": lambda p: self._each(p, self._price),
-            "GET /api/v3/ticker/24hr": lambda p: self._each(p, self._day),
-            "GET /api/v3/ticker/bookTicker": lambda p: self._each(p, self._book),
-        }
+    def routes(self) -> dict[str, Route[PublicHandler]]:
+        """Return the routes by method and path."""
+        some = (may("symbol", SYMBOL), may("symbols", SYMBOLS))
+        return table(
+            Route("GET", "/api/v3/ping", lambda _: {}),
+            Route("GET", "/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
+            Route(
+                "GET",
+                "/api/v3/exchangeInfo",
+                self.exchange_info,
+                (
+                    *some,
+                    may("showPermissionSets", BOOLEAN),
+                    may("symbolStatus", SYMBOL_STATUS),
+                ),
+                weight=20,
+            ),
+            Route(
+                "GET",
+                "/api/v3/klines",
+                self.klines,
+                (
+                    needs("symbol", SYMBOL),
+                    needs("interval", INTERVAL),
+                    may("startTime", TIME),
+                    may("endTime", TIME),
+                    may("limit", INT),
+                ),
+                weight=2,
+            ),
+            Route(
+                "GET",
+                "/api/v3/ticker/price",
+                lambda p: self._each(p, self._price),
+                some,
+                weight=_weight_of_each(symbols=4, everything=4),
+            ),
+            Route(
+                "GET",
+                "/api/v3/ticker/24hr",
+                lambda p: self._each(p, self._day),
+                some,
+                weight=_weight_of_day,
+            ),
+            Route(
+                "GET",
+                "/api/v3/ticker/bookTicker",
+                lambda p: self._each(p, self._book),
+                some,
+                weight=_weight_of_each(symbols=4, everything=4),
+            ),
+        )
 
     def exchange_info(self, parameters: Parameters) -> Any:
-        symbols = [
+        """Return the venue's rules, of all symbols or of those asked for."""
+        names, status = symbols(parameters), parameters.get("symbolStatus")
+        if names is not None and status is not None:
+            raise PracticeRefusal(-1128, "Combination of optional parameters invalid.")
+        wanted = (
+            list(self.market.listings.values())
+            if names is None
+            else [self.market.listing(name) for name in names]
+        )
+        shown = [
             binance_json.symbol_answer(
-                listing, self._rules[name], is_trading=listing.symbol not in self.market.suspended
+                listing,
+                self._rules[listing.wire],
+                is_trading=listing.symbol not in self.market.suspended,
             )
-            for name, listing in self.market.listings.items()
+            for listing in wanted
         ]
-        if "symbol" in parameters:
-            wanted = self.market.listing(parameters["symbol"]).wire
-            symbols = [entry for entry in symbols if entry["symbol"] == wanted]
-        return {**self._info, "serverTime": self.time.now_ms(), "symbols": symbols}
+        if not is_true(parameters, "showPermissionSets", True):
+            for entry in shown:
+                entry["permissionSets"] = []
+        return {
+            **self._info,
+            "serverTime": self.time.show_ms(),
+            "symbols": [entry for entry in shown if status in (None, entry["status"])],
+        }
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
-        listing = self.market.charted(required(parameters, "symbol"))
+        listing = self.market.charted(parameters["symbol"])
         try:
-            timeframe = Timeframe(required(parameters, "interval"))
+            timeframe = Timeframe(parameters["interval"])
         except ValueError:
             raise PracticeRefusal(-1120, "Invalid interval.") from None
-        limit = integer(parameters, "limit")
-        limit = _KLINES_DEFAULT if limit is None else limit
-        if limit < 1:
-            raise illegal_parameter("limit")
+        limit = page_size(parameters, _KLINES_DEFAULT, _KLINES_MOST)
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
         late_ms = self.books.late_ms.get(listing.wire)
         if late_ms is not None:
             newest = now - late_ms - timeframe.seconds * 1000
             end = newest if end is None else min(end, newest)
-        limit = min(limit, _KLINES_MOST)
         return binance_json.klines(
             self.books.candle_pages.candles(
                 self.market, listing.symbol, timeframe, now, start, end, limit
@@ -104,19 +169,17 @@ class PublicApi:
         self, parameters: Parameters, show: Callable[[Listing, BookTicker], dict[str, Any]]
     ) -> Any:
         """Return one symbol's entry, or a list: the `symbols` asked for, or all with a price."""
+        names = symbols(parameters)
+        wanted = (
+            list(self.market.listings.values())
+            if names is None
+            else [self.market.listing(name) for name in names]
+        )
         if "symbol" in parameters:
-            listing = self.market.listing(parameters["symbol"])
-            quote = self._quote(listing)
+            quote = self._quote(wanted[0])
             if quote is None:
                 raise PracticeRefusal(-1112, "No orders on book for symbol.")
-            return show(listing, quote)
-        if "symbols" in parameters:
-            wanted = [
-                self.market.listing(name.strip('" '))
-                for name in parameters["symbols"].strip("[]").split(",")
-            ]
-        else:
-            wanted = list(self.market.listings.values())
+            return show(wanted[0], quote)
         return [
             show(listing, quote)
             for listing in wanted

@@ -130,14 +130,20 @@ class MemoryLedger:
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
         self.require_newest(lease)
+        if rebalance_id not in {found.id for found in self.slots.values()}:
+            raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}'")
         self.slot_alerts += alerts
         if equity is not None:
             self.keep_equity(equity)
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)
+        if releases_lease:
+            self.release_lease(lease)
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         if account != self.account:
@@ -299,7 +305,6 @@ class MemoryLedger:
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         return [
             order
@@ -307,7 +312,13 @@ class MemoryLedger:
             if order.account == account
             and not (unfinished_only and order.state.is_final)
             and rebalance_id in (None, order.rebalance_id)
-            and (not overfilled_only or order.filled_quantity > order.request.quantity)
+        ]
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        return [
+            order
+            for order in self.orders(account)
+            if not order.state.is_final or order.filled_quantity > order.request.quantity
         ]
 
     def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:

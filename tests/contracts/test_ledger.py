@@ -230,6 +230,28 @@ def test_slot_has_one_rebalance(ledger: Ledger, lease: Lease) -> None:
     assert [found.id for found in ledger.rebalances(lease.account, limit=1)] == [later.id]
 
 
+def test_lease_ends_with_the_slot_or_not_at_all(
+    ledger: Ledger, lease: Lease, rebalance_id: int
+) -> None:
+    """Anyone gets the lease once the slot has ended with it. A slot that cannot be ended keeps it,
+    and a stale lease ends no other.
+    """
+
+    def end(held: Lease, number: int = rebalance_id) -> None:
+        ledger.end_rebalance(held, number, RebalanceStatus.DONE, releases_lease=True)
+
+    renewed = ledger.acquire_lease(lease.account, lease.holder, 60)
+    assert renewed is not None
+    with pytest.raises(StaleLeaseError):
+        end(lease)
+    with pytest.raises(StoreError, match="is not one of account"):
+        end(renewed, rebalance_id + 10**6)
+    assert ledger.acquire_lease(lease.account, "other", 60) is None
+    end(renewed)
+    assert ledger.acquire_lease(lease.account, "other", 60) is not None
+    assert [found.status for found in ledger.rebalances(lease.account)] == [RebalanceStatus.DONE]
+
+
 def test_intents_are_planned_all_or_none_and_once(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
@@ -418,21 +440,24 @@ def test_fill_is_booked_once(ledger: Ledger, lease: Lease, rebalance_id: int) ->
     assert len(ledger.fills(lease.account)) == 2
 
 
-def test_fills_and_overfilled_orders_can_be_asked_for_alone(
+def test_fills_and_unsettled_orders_can_be_asked_for_alone(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
-    """Fills from an instant on, that instant included; orders that were filled beyond their
-    quantity.
+    """Fills from an instant on, that instant included; orders that have not ended, or were filled
+    beyond their quantity, oldest first.
     """
-    exact, over = (sent(ledger, lease, rebalance_id, planned("1")) for _ in range(2))
+    exact, over, sole = (sent(ledger, lease, rebalance_id, planned("1")) for _ in range(3))
+    assert ledger.unsettled_orders(f"{lease.account}-other") == []
     ledger.book_fill(lease, fill_of(exact, "1", "1"))
     ledger.book_fill(lease, replace(fill_of(over, "2", "1.5"), at=AT + timedelta(minutes=1)))
     assert [fill.trade_id for fill in ledger.fills(lease.account, since=AT)] == ["1", "2"]
     assert [
         fill.trade_id for fill in ledger.fills(lease.account, "BTC/USDT", AT + timedelta(seconds=1))
     ] == ["2"]
-    (found,) = ledger.orders(lease.account, overfilled_only=True)
-    assert found.request == over.request
+    assert ledger.unsettled_orders(lease.account) == ledger.orders(lease.account)[1:]
+    ledger.book_fill(lease, fill_of(sole, "3", "1"))
+    (found,) = ledger.unsettled_orders(lease.account)
+    assert (found.request, found.filled_quantity) == (over.request, Decimal("1.5"))
 
 
 def test_fills_lead_from_partial_to_full_and_beyond(
@@ -537,10 +562,12 @@ ledger.book_fill(Lease(account, "writer", int(token), at), fill)
 """
 
 
-def test_kill_between_fill_and_position_undoes_both(
+def test_kill_between_fill_and_position_leaves_both_or_neither(
     ledger: Ledger, lease: Lease, rebalance_id: int, database: Database, database_url: str
 ) -> None:
-    """A writer that is killed after the fill's row and before the balance's leaves neither."""
+    """Neither is left where the server's process ends after the fill's row and before the
+    balance's. Where the writer is killed then, its COMMIT has left, and the server goes on.
+    """
     order = sent(ledger, lease, rebalance_id, planned())
     arguments = [
         database_url,
@@ -549,14 +576,23 @@ def test_kill_between_fill_and_position_undoes_both(
         order.request.client_order_id,
         AT.isoformat(),
     ]
+    command = [sys.executable, "-c", _BOOKS_ONE_FILL, *arguments]
     with position_writes_run(database, "PERFORM pg_sleep(1)"):
-        command = [sys.executable, "-c", _BOOKS_ONE_FILL, *arguments]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as writer:
+            _wait_until_sleeping(database)
+            with database.dedicated() as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE wait_event = 'PgSleep' AND datname = current_database()"
+                )
+        assert writer.returncode != 0
+        assert ledger.fills(lease.account) == []
+        assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
         with subprocess.Popen(command) as writer:
             _wait_until_sleeping(database)
             writer.send_signal(signal.SIGKILL)
-    assert ledger.fills(lease.account) == []
-    assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
-    assert ledger.book_fill(lease, fill_of(order, "t", "1", "1", "1"))
+    assert len(ledger.fills(lease.account)) == 1  # removing the trigger has waited for it
+    assert not ledger.book_fill(lease, fill_of(order, "t", "1", "1", "1"))
     assert ledger.balances(lease.account) == {"BTC": Decimal(1), "USDT": Decimal(998)}
 
 

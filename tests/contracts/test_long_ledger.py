@@ -15,9 +15,9 @@ from penstock.adapters.stores.postgres.control_store import _EQUITY_BY_DAY
 from penstock.adapters.stores.postgres.entry_rows import _SELECT_CHECKPOINTS, _SELECT_SINCE
 from penstock.adapters.stores.postgres.ledger_rows import (
     IN_SEQUENCE,
-    OVERFILLED,
     SELECT_ORDERS,
     SELECT_SHORT,
+    SELECT_UNSETTLED,
     UNFINISHED,
 )
 from penstock.adapters.stores.postgres.risk_rows import _LEVELS, _TRADE_MARKS
@@ -149,8 +149,8 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
     assert len(since) == 10
     of_account = {"account": aged}
     statements = [
-        (SELECT_ORDERS + narrowed + IN_SEQUENCE, of_account)
-        for narrowed in (OVERFILLED, UNFINISHED)
+        (SELECT_ORDERS + UNFINISHED + IN_SEQUENCE, of_account),
+        (SELECT_UNSETTLED, of_account),
     ]
     statements += [(_SELECT_CHECKPOINTS, of_account)] + [(_SELECT_SINCE, known) for known in since]
     for statement, arguments in statements:

@@ -194,7 +194,7 @@ def boundaries(stage: Stage, make_scenario: Callable[[int], Scenario]) -> list[s
 def within_lease(boundaries: list[str]) -> list[int]:
     """Return the boundaries at which the process holds the lease."""
     last = max(
-        n for n, name in enumerate(boundaries, start=1) if name == "before commit of release_lease"
+        n for n, name in enumerate(boundaries, start=1) if name == "before commit of end_rebalance"
     )
     first = min(
         n for n, name in enumerate(boundaries, start=1) if name == "after commit of acquire_lease"

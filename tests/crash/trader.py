@@ -76,14 +76,30 @@ class Counter:
         request.
         """
         commit, send = psycopg.Connection.commit, VenueAdapter.send
+        execute, leave = psycopg.Connection.execute, psycopg.Pipeline.__exit__
+        leaving: dict[int, str] = {}
 
         def counted_commit(connection: "psycopg.Connection[Any]") -> None:
-            name = self._write(connection)
+            is_open = connection.info.transaction_status == _IN_TRANSACTION
+            name = self._write(connection) if is_open else None
             if name is None:
                 return commit(connection)
             self.cross(f"before {name}")
             commit(connection)
             return self.cross(f"after {name}")
+
+        def counted_execute(connection: "psycopg.Connection[Any]", query: Any, *rest: Any) -> Any:
+            name = self._write(connection) if query == "COMMIT" else None
+            if name is not None:  # all before it is done by now, and it leaves with the pipeline
+                self.cross(f"before {name}")
+                leaving[id(connection)] = name
+            return execute(connection, query, *rest)
+
+        def counted_leave(pipeline: Any, *details: Any) -> None:
+            name = leaving.pop(id(pipeline._conn), None)
+            leave(pipeline, *details)
+            if name is not None:
+                self.cross(f"after {name}")
 
         def counted_send(
             adapter: VenueAdapter, request: requests.PreparedRequest, **options: Any
@@ -95,14 +111,14 @@ class Counter:
             return answer
 
         psycopg.Connection.commit = counted_commit  # type: ignore[assignment,method-assign]
+        psycopg.Connection.execute = counted_execute  # type: ignore[assignment,method-assign]
+        psycopg.Pipeline.__exit__ = counted_leave  # type: ignore[assignment,method-assign]
         VenueAdapter.send = counted_send  # type: ignore[assignment,method-assign]
 
     def _write(self, connection: "psycopg.Connection[Any]") -> str | None:
         """Return what this commit makes durable, named by the store's method that wrote it; None
         for a mere read.
         """
-        if connection.info.transaction_status != _IN_TRANSACTION:
-            return None
         row = connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
         if row is None or not row[0]:
             return None

@@ -121,8 +121,9 @@ class Account:
                 [OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
+                ledger, name = self.session.ledger, request.client_order_id
                 OrderTracker(self.session, keeper, newest.slot).follow(
-                    {request.client_order_id}, {}, 1
+                    ledger.orders_named(self.session.account, [name]), {}, 1
                 )
             else:
                 self.session.ledger.record_event(

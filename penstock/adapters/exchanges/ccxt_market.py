@@ -7,7 +7,6 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -15,7 +14,6 @@ from typing import Any, TypeVar
 import ccxt
 import polars as pl
 import structlog
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
 from penstock.adapters.exchanges.ccxt_values import NEWEST_BARS, bars_of, decimal_of, step_of
@@ -23,6 +21,7 @@ from penstock.adapters.exchanges.ended_markets import ended_market
 from penstock.adapters.exchanges.listings import Listings
 from penstock.adapters.exchanges.order_limits import filters_of, largest_order
 from penstock.adapters.exchanges.refusals import refusal_table
+from penstock.adapters.exchanges.venue_prices import given_prices, given_quotes
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
@@ -34,7 +33,7 @@ from penstock.core.errors import (
 )
 from penstock.core.instruments import Instrument
 from penstock.core.machine import SYSTEM_CLOCK
-from penstock.core.quotes import Quote, two_sided
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 
 Answer = TypeVar("Answer")
@@ -183,13 +182,8 @@ class CcxtMarketData:
         return self.read(f"prices of {len(symbols)} symbols", lambda: self._prices(list(symbols)))
 
     def _prices(self, symbols: list[str]) -> dict[str, Decimal]:
-        if self.client.has.get("fetchLastPrices"):
-            found, key = self.client.fetch_last_prices(symbols), "price"
-        else:
-            found, key = self._tickers(symbols), "last"
-        prices = {
-            name: self._price(name, found[name].get(key)) for name in symbols if name in found
-        }
+        given = given_prices(self.client, self.venue, symbols)
+        prices = {name: self._price(name, given[name]) for name in symbols if name in given}
         return {name: price for name, price in prices.items() if price is not None}
 
     def _price(self, symbol: str, given: object) -> Decimal | None:
@@ -210,28 +204,11 @@ class CcxtMarketData:
             self.require_symbol(symbol)
         if not symbols:
             return {}
-        tickers = self.read(f"quotes of {len(symbols)} symbols", lambda: self._books(list(symbols)))
-        return {symbol: quote for symbol in symbols if (quote := tickers.get(symbol)) is not None}
-
-    def _books(self, symbols: list[str]) -> dict[str, Quote | None]:
-        """Return the quotes from the venue's call for them, or else from its tickers."""
-        found = None
-        if self.client.has.get("fetchBidsAsks"):
-            with suppress(ccxt.AuthenticationError):  # some venues have that call for accounts only
-                found = self.client.fetch_bids_asks(symbols)
-        found = self._tickers(symbols) if found is None else found
-        sides = ("bid", "ask", "bidVolume", "askVolume")
-        return {
-            name: two_sided(*(decimal_of(found[name].get(side)) for side in sides))
-            for name in symbols
-            if name in found
-        }
-
-    def _tickers(self, symbols: list[str]) -> Mapping[str, Any]:
-        if self.client.has.get("fetchTickers"):
-            tickers: Mapping[str, Any] = self.client.fetch_tickers(symbols)
-            return tickers
-        return {symbol: self.client.fetch_ticker(symbol) for symbol in symbols}
+        quotes = self.read(
+            f"quotes of {len(symbols)} symbols",
+            lambda: given_quotes(self.client, self.venue, list(symbols)),
+        )
+        return {symbol: quote for symbol in symbols if (quote := quotes.get(symbol)) is not None}
 
     def require_symbol(self, symbol: str) -> None:
         """Raise UnknownSymbolError where the venue does not list the spot symbol.
@@ -256,15 +233,16 @@ class CcxtMarketData:
 
     def read(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, tried again while the venue is unavailable, up to the given attempts."""
-        retrying: Retrying = Retrying(
-            retry=retry_if_exception(self._is_worth_another),
-            stop=stop_after_attempt(self._attempts),
-            wait=self._wait,
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        answer: Answer = retrying(self.understood, call, ask)
-        return answer
+        attempt = 1
+        while True:
+            try:
+                return self.understood(call, ask)
+            except VenueUnavailableError as error:
+                if attempt >= self._attempts or not _is_worth_another(error):
+                    raise
+                wait = self._wait(error, attempt)
+            self._clock.sleep(wait)
+            attempt += 1
 
     def understood(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, called once, with its errors translated to Penstock's."""
@@ -276,17 +254,11 @@ class CcxtMarketData:
                 error, self.session.last, f"{self.venue}, {call}", self._refusals
             ) from error
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _wait(self, error: VenueUnavailableError, attempt: int) -> float:
         """Return the seconds until the next attempt: what the venue asks for, or a doubled wait."""
-        error = None if state.outcome is None else state.outcome.exception()
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             return error.retry_after_seconds
-        return float(self._retry_wait * 2 ** (state.attempt_number - 1))
-
-    def _is_worth_another(self, error: BaseException) -> bool:
-        if isinstance(error, RateLimitedError):
-            return (error.retry_after_seconds or 0.0) <= _LONGEST_WAIT_SECONDS
-        return isinstance(error, VenueUnavailableError)
+        return float(self._retry_wait * 2 ** (attempt - 1))
 
     def _use_sandbox(self) -> None:
         try:
@@ -308,7 +280,7 @@ class CcxtMarketData:
                 f"{self.venue}: HTTP {status} leads to another address, and nothing is sent there"
             )
         try:
-            return self.client.on_json_response(body)
+            return self._listings.of_text(body, self.client.on_json_response)
         except ValueError:
             if status in (418, 429):
                 raise RateLimitedError(
@@ -355,6 +327,12 @@ class CcxtMarketData:
             if Decimal(self.client.price_to_precision(symbol, f"{tick:f}")) == tick:
                 return tick
         return Decimal(1)
+
+
+def _is_worth_another(error: VenueUnavailableError) -> bool:
+    """Return whether a read is tried again: not where the venue asks for a long wait."""
+    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+    return (asked or 0.0) <= _LONGEST_WAIT_SECONDS
 
 
 def _client(

@@ -4,12 +4,16 @@ A row that ccxt cannot read is left out. A row that is as it was is not read aga
 all of them, and they rarely change.
 """
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import ccxt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE
 
+#: How Binance's list of all markets begins, with the time of the answer, and how far to look.
+_BEGINS, _TIME, _HEAD = '{"timezone":', re.compile(r'"serverTime":\d+'), 200
 _NAMES = ("symbol", "instId", "name", "id")
 
 
@@ -25,14 +29,28 @@ class Listings:
         self._parse, self._set = client.parse_market, client.set_markets
         self._read: dict[str, tuple[Any, Any]] = {}
         self._listed: list[Any] = []
+        self._text: tuple[tuple[str, str], Any] = ("", ""), None
         client.parse_market = self.parsed
         client.set_markets = self.set_markets
+
+    def of_text(self, text: str, parse: Callable[[str], Any]) -> Any:
+        """Return the parsed answer: of a list of markets that differs from the last one by its time
+        alone, what was parsed then.
+        """
+        if not text.startswith(_BEGINS):
+            return parse(text)
+        parts = _TIME.sub("", text[:_HEAD]), text[_HEAD:]
+        before, found = self._text
+        if parts != before:
+            found = parse(text)
+            self._text = parts, found
+        return found
 
     def parsed(self, row: Any) -> Any:
         """Return ccxt's market of a row; None where the row cannot be read."""
         name = str(next((row[key] for key in _NAMES if key in row), row))
         before = self._read.get(name)
-        if before is not None and before[0] == row:
+        if before is not None and (before[0] is row or before[0] == row):
             return before[1]
         try:
             market = self._parse(row)

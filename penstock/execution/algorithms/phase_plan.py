@@ -70,8 +70,8 @@ def plan_phase(
     phase has begun: this one is over. Raises StoreError where the slot has orders but no parent
     orders.
     """
-    begun = context.session.parent_orders.work_of(context.rebalance.id)
-    if orders and not begun:
+    begun = context.begun
+    if orders and not begun and phase is Phase.SELLS:  # the first phase has those of earlier runs
         raise StoreError(
             f"slot {context.rebalance.slot:%Y-%m-%d %H:%M} has orders and no parent "
             "orders: an earlier version of Penstock began it; the next slot takes over"

@@ -96,7 +96,7 @@ class PhaseWorker:
 
     @property
     def orders(self) -> SlotOrders:
-        """All orders of the slot, as read after the last request."""
+        """All orders of the slot, as the ledger has them after the last request."""
         return self._orders
 
     def work(self) -> PhaseResult:
@@ -114,7 +114,6 @@ class PhaseWorker:
             book=self._given,
         )
         if plan is None:
-            self._risk.view.forget_counts()
             return PhaseResult(0, (), ())
         self._book, self._allowed = plan.book, dict(plan.allowed)
         self._planned_now, self._uncommitted = plan.is_new, plan.uncommitted
@@ -123,7 +122,6 @@ class PhaseWorker:
         while plan.parents and not self._stopped and self._turn(plan.parents):
             self._now = self._session.clock.now()
         self._commit_parents()
-        self._risk.view.forget_counts()
         skipped = (*plan.skipped, *self._not_sent.values())
         return PhaseResult(self._sent, tuple(self._fills), skipped)
 
@@ -237,9 +235,17 @@ class PhaseWorker:
         self._sent += len(going.orders)
         names = {order.request.client_order_id for order in going.orders}
         tracker = OrderTracker(session, context.keeper, context.rebalance.slot)
-        unfinished = tracker.follow(names, reports, self._patience(due))
+        written = context.read_orders()
+        unfinished = tracker.follow(
+            [order for order in written if order.request.client_order_id in names],
+            reports,
+            self._patience(due),
+        )
         self._fills += tracker.booked
-        self._orders = context.read_orders()
+        self._risk.view.count(len(going.orders), [*going.fills, *tracker.booked])
+        self._orders = SlotOrders(
+            tracker.orders.get(order.request.client_order_id, order) for order in written
+        )
         for parent in (parent for parent, _ in due if parent.symbol in going.kept_back):
             self._end_kept_back(parent, going.kept_back[parent.symbol])
         self._stopped = bool(unfinished) or any(
@@ -297,7 +303,7 @@ class PhaseWorker:
 
         The rest of each such parent is recorded as stopped.
         """
-        context, halt = self._context, self._session.kill_switch.read()
+        context, halt = self._context, self._session.switch.read()
         forbidden = [
             parent
             for parent, step in steps
@@ -312,6 +318,7 @@ class PhaseWorker:
             context.keeper.lease, context.rebalance.id, rests, events, at
         )
         self._orders = context.read_orders()
+        self._risk.view.count(len(rests))
         return True
 
     def _must_stop(self, halt: Halt, parent: WorkingParent) -> bool:

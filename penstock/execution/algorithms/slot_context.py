@@ -7,6 +7,7 @@ from decimal import Decimal
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets, spot_symbol
 from penstock.core.order_records import SlotOrders
+from penstock.core.parent_orders import ParentOrder
 from penstock.core.rebalances import Rebalance
 from penstock.core.valuation import PRICE_TOLERANCE, PriceState
 from penstock.execution.lease import LeaseKeeper
@@ -52,6 +53,9 @@ class SlotContext:
 
     policy: RebalancePolicy
     """How targets become orders."""
+
+    begun: Sequence[ParentOrder] = ()
+    """The parent orders that earlier runs of the slot committed."""
 
     price_tolerance: Decimal = PRICE_TOLERANCE
     """How far a last price may be from what confirms it (a fraction)."""

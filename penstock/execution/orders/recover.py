@@ -30,6 +30,8 @@ class Recovery:
     """Orders that the venue was asked about (client order ids)."""
     fills: tuple[Fill, ...] = ()
     """Fills that were booked on the way."""
+    unsettled: Sequence[OrderRecord] | None = None
+    """See Ledger.unsettled_orders; None where recovery has changed what it read."""
 
 
 def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None) -> Recovery:
@@ -43,9 +45,10 @@ def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None)
     Raises VenueUnavailableError where a lost order cannot be resolved, because the account's
     positions are then unknown.
     """
-    unfinished = session.ledger.orders(session.account, unfinished_only=True)
+    unsettled = session.ledger.unsettled_orders(session.account)
+    unfinished = [order for order in unsettled if not order.state.is_final]
     if not unfinished:
-        return Recovery()
+        return Recovery(unsettled=unsettled)
     abandoned = [order for order in unfinished if order.state is OrderState.PLANNED]
     if abandoned:
         reason, at = "never sent: its run ended before the request left", session.clock.now()
@@ -76,16 +79,12 @@ def _resolve(
     fills: list[Fill] = []
     left: list[OrderRecord] = []
     for order_slot in sorted({slots[order.rebalance_id] for order in sent}):
-        names = {
-            order.request.client_order_id
-            for order in sent
-            if slots[order.rebalance_id] == order_slot
-        }
+        of_slot = [order for order in sent if slots[order.rebalance_id] == order_slot]
         tracker = OrderTracker(session, keeper, order_slot)
         patience = session.policy.follow_timeout_seconds if slot in (None, order_slot) else 0.0
         left += [
             order
-            for order in tracker.follow(names, {}, patience)
+            for order in tracker.follow(of_slot, {}, patience)
             if order.request.client_order_id not in tracker.unlisted
         ]
         fills += tracker.booked

@@ -33,7 +33,6 @@ from penstock.core.orders import (
 )
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.rebalances import Rebalance
-from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
 
@@ -113,7 +112,7 @@ def place(
     """
     if not orders:
         return {}
-    halt, at = session.kill_switch.read(), session.clock.now()
+    halt, at = session.switch.look(), session.clock.now()
     leaving: list[OrderRequest] = []
     events: list[OrderEvent] = []
     for request in (order.request for order in orders):
@@ -179,9 +178,9 @@ def send_all(
     An error (such as a lost lease) is raised after the requests under way have returned. The others
     do not leave. All of them are then still SUBMITTING in the ledger.
     """
-    pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
+    pace = Pace()
     return session.runner.map(
-        lambda request: _send(session, keeper, pace, watch, request),
+        lambda request: _send(session, keeper, pace, request),
         requests,
         at_once=session.policy.senders,
         name="sender",
@@ -192,12 +191,11 @@ def _send(
     session: AccountSession,
     keeper: LeaseKeeper,
     pace: Pace,
-    watch: SwitchWatch,
     request: OrderRequest,
 ) -> SubmitOutcome:
     """Send one order as `_sent_in_turn` does, and log what came of it."""
     with order_id(request.client_order_id):
-        outcome = _sent_in_turn(session, keeper, pace, watch, request)
+        outcome = _sent_in_turn(session, keeper, pace, request)
         report, event = outcome.report, outcome.event
         _log.info(
             "order_answered",
@@ -216,7 +214,6 @@ def _sent_in_turn(
     session: AccountSession,
     keeper: LeaseKeeper,
     pace: Pace,
-    watch: SwitchWatch,
     request: OrderRequest,
 ) -> SubmitOutcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
@@ -230,7 +227,7 @@ def _sent_in_turn(
         try:
             found = _found(session, request) if waited else None
             return (
-                _sent(session, keeper, watch, request)
+                _sent(session, keeper, request)
                 if found is None
                 else _accepted(session, request, found)
             )
@@ -255,9 +252,7 @@ def _sent_in_turn(
             return _outcome(session, request, OrderEventKind.LOSE_TRACK, str(error))
 
 
-def _sent(
-    session: AccountSession, keeper: LeaseKeeper, watch: SwitchWatch, request: OrderRequest
-) -> SubmitOutcome:
+def _sent(session: AccountSession, keeper: LeaseKeeper, request: OrderRequest) -> SubmitOutcome:
     """Send the request now, or stop it."""
     # The request is dated before the lease is checked. A process that is suspended after the
     # check then sends a request that is too old for the venue (docs/decisions/0007).
@@ -265,7 +260,7 @@ def _sent(
     # A process that was suspended since the intent was committed must not send: another may
     # have resolved it.
     _ = keeper.lease
-    halt = watch.look()  # after the lease, whose renewal may wait for the database
+    halt = session.switch.look()  # after the lease, whose renewal may wait for the database
     if session.forbids(halt, request):
         return SubmitOutcome(None, stopped(request, halt, session.clock.now()))
     report = session.exchange.submit(replace(request, asked_at=asked_at))

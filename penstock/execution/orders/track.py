@@ -52,28 +52,35 @@ class OrderTracker:
     """Follows a set of orders of one slot to their end.
 
     Waiting time is counted in pauses of `policy.poll_seconds` each, and not measured by a clock. A
-    venue clock that is stepped by hand stands still meanwhile.
+    venue clock that is stepped by hand stands still meanwhile. The orders are not read again:
+    nobody but the lease's holder changes them, and what is written here leads to the same record
+    as in the ledger.
     """
 
     def __init__(self, session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
         self._session = session
         self._keeper = keeper
         self._since = slot - TRADES_MARGIN
+        self.orders: dict[str, OrderRecord] = {}
+        """The orders as the ledger has them now, by client order id."""
         self.booked: list[Fill] = []
         """Every fill that was booked on the way."""
         self.unlisted: set[str] = set()
         """The ids of orders on symbols that the venue did not list when last asked."""
 
     def follow(
-        self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float
+        self,
+        orders: Collection[OrderRecord],
+        reports: Mapping[str, OrderReport],
+        patience_seconds: float,
     ) -> list[OrderRecord]:
         """Ask until every order has ended or the time is over; return those that have not ended.
 
-        `ids` are client order ids. `reports` are answers that are known already; the first look
-        does not ask for them. What still works after `patience_seconds` is cancelled, or earlier
-        where a halt asks for it. A lost order is asked about for the visibility delay before "no
-        such order" is believed. An order on a symbol that the venue does not list is not waited
-        for. Raises StaleLeaseError where the lease was lost, and StoreError.
+        `orders` are as the ledger has them now. `reports` are answers that are known already; the
+        first look does not ask for them. What still works after `patience_seconds` is cancelled, or
+        earlier where a halt asks for it. A lost order is asked about for the visibility delay
+        before "no such order" is believed. An order on a symbol that the venue does not list is not
+        waited for. Raises StaleLeaseError where the lease was lost, and StoreError.
         """
         policy, waited = self._session.policy, 0.0
         cancelled: dict[str, float] = {}
@@ -81,8 +88,9 @@ class OrderTracker:
             max(patience_seconds, policy.visibility_delay_seconds) + policy.follow_timeout_seconds
         )
         known = dict(reports)
+        self.orders = {order.request.client_order_id: order for order in orders}
         while True:
-            unfinished = self._look(ids, known, waited)
+            unfinished = self._look(known, waited)
             known = {}
             if waited >= limit or all(
                 order.request.client_order_id in self.unlisted for order in unfinished
@@ -101,11 +109,9 @@ class OrderTracker:
             _ = self._keeper.lease
             waited += policy.poll_seconds
 
-    def _look(
-        self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float
-    ) -> list[OrderRecord]:
+    def _look(self, known: Mapping[str, OrderReport], waited: float) -> list[OrderRecord]:
         """Ask about every unfinished order once and record it; return those that have not ended."""
-        orders = self._unfinished(ids)
+        orders = self._unfinished()
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
         asked = [order for order in orders if order.request.client_order_id not in known]
@@ -127,11 +133,10 @@ class OrderTracker:
         self._settle(
             [order for order in orders if order.request.client_order_id in reports], reports, waited
         )
-        return self._unfinished(ids) if orders else []
+        return self._unfinished()
 
-    def _unfinished(self, ids: Collection[str]) -> list[OrderRecord]:
-        orders = self._session.ledger.orders(self._session.account, unfinished_only=True)
-        return [order for order in orders if order.request.client_order_id in ids]
+    def _unfinished(self) -> list[OrderRecord]:
+        return [order for order in self.orders.values() if not order.state.is_final]
 
     def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
         """Return the venue's report, or else the event to record, or None where there is neither.
@@ -257,8 +262,10 @@ class OrderTracker:
         trades += [fill for found in answers for fill in found if fill.client_order_id in names]
         ledger, lease = self._session.ledger, self._keeper.lease
         booked = ledger.book_fills(lease, trades, accepted) if trades else []
-        self._log_recorded(accepted)
+        self._note_recorded(accepted)
         for fill in booked:
+            order = self.orders[fill.client_order_id]
+            self.orders[fill.client_order_id] = order.after_fill(fill, order.request.quantity)
             with order_id(fill.client_order_id):
                 _log.info(
                     "fill_booked",
@@ -284,7 +291,7 @@ class OrderTracker:
         self, unfinished: Collection[OrderRecord], cancelled: dict[str, float], waited: float
     ) -> dict[str, OrderReport]:
         """Cancel what the kill switch asks for. One that flattens leaves orders that reduce."""
-        halt = self._session.kill_switch.read() if unfinished else None
+        halt = self._session.switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
         left = [order for order in unfinished if not (halt.flatten and self._reduces(order))]
@@ -353,10 +360,12 @@ class OrderTracker:
         if not events:
             return
         self._session.ledger.record_events(self._keeper.lease, events)
-        self._log_recorded(events)
+        self._note_recorded(events)
 
-    def _log_recorded(self, events: Sequence[OrderEvent]) -> None:
+    def _note_recorded(self, events: Sequence[OrderEvent]) -> None:
         for event in events:
+            order = self.orders[event.client_order_id]
+            self.orders[event.client_order_id] = order.after_event(event)
             with order_id(event.client_order_id):
                 _log.info("order_recorded", event_kind=event.kind.value, reason=event.reason)
 

@@ -158,7 +158,7 @@ class RebalanceResult:
             f"{self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
             f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
-            f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
+            f"{_lateness(self.lateness_seconds)} late, took {self.duration_seconds:.1f} s"
         )
 
     def _why_none(self) -> str:
@@ -174,6 +174,10 @@ class RebalanceResult:
             return "" if wanted is None else f" (at its targets: {wanted:.0%} of equity invested)"
         more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
         return f" ({reasons[0]}{more})"
+
+
+def _lateness(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def _at(order: OrderRecord) -> str:

@@ -4,7 +4,7 @@ A slot may be run again. One that has ended sends nothing. One that was interrup
 stopped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
 from penstock.core.order_records import OrderRecord, SlotOrders
 from penstock.core.orders import Phase
+from penstock.core.parent_orders import ParentOrder
 from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
@@ -32,7 +33,7 @@ from penstock.execution.rebalance.outcome import (
 )
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slot_alerts import slot_alerts
-from penstock.execution.reconciliation.reconcile import reconcile
+from penstock.execution.reconciliation.reconcile import Known, reconcile
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
@@ -131,12 +132,15 @@ def _rebalanced(
     # Whoever holds the lease is the only one who adds to these, or changes them.
     recent = session.ledger.rebalances(session.account, limit=LOOK_BACK)
     compared_at = session.clock.now()
-    reconciled = reconcile(session, keeper, instruments, left_out, is_known=bool(recent))
+    known = Known(is_rebalanced=bool(recent), unsettled=recovery.unsettled)
+    reconciled = reconcile(session, keeper, instruments, left_out, known)
     end_superseded(session, keeper, inputs.slot, recent)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders: tuple[OrderRecord, ...] = ()
+    begun: Sequence[ParentOrder] = ()
     if recent and recent[0].slot >= inputs.slot:  # else no run has begun it before
         orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
+        begun = session.parent_orders.work_of(slot.id)
     result = RebalanceResult(
         session.account,
         inputs.slot,
@@ -156,7 +160,7 @@ def _rebalanced(
         return replace(result, already_done=True, reason=reason)
     # Recovery may have waited for a lost order, or for the end of a ban. A decision gets old by
     # that; what only closes the account does not.
-    halt = session.kill_switch.read()
+    halt = session.switch.read()
     now_late = lateness if halt.flatten else _lateness(session, inputs.slot)
     refusal = refusal_of(
         session, inputs.slot, now_late, instruments, inputs.policy.keep, halt, recent
@@ -174,7 +178,7 @@ def _rebalanced(
         slot=slot.slot,
         locks=reconciled.locks,
         halt=halt,
-        kept_instruments=frozenset(reconciled.planned_instruments),
+        planned_instruments=reconciled.planned_instruments,
         timeframe=inputs.timeframe,
     )
     context = SlotContext(
@@ -184,6 +188,7 @@ def _rebalanced(
         instruments=instruments,
         targets=_decided(session, keeper, slot, inputs, risk.halt),
         policy=inputs.policy,
+        begun=begun,
         price_tolerance=inputs.limits.price_tolerance,
     )
     traded = _traded(context, risk, result, compared_at)
@@ -198,16 +203,19 @@ def _ended(
     result: RebalanceResult,
     equity: SlotEquity | None = None,
 ) -> RebalanceResult:
-    """End the slot with the result's status, and commit its alerts and its equity with that.
+    """End the slot with the result's status, and commit its alerts, its equity and the lease's end
+    with that.
 
     Whoever flattens by hand is told by the halt.
     """
     assert result.status is not None
     by_hand = inputs.portfolio_version == FLATTEN_VERSION
     alerts = () if by_hand else slot_alerts(result)
+    lease = keeper.lease
     session.ledger.end_rebalance(
-        keeper.lease, slot.id, result.status, result.reason, alerts, equity
+        lease, slot.id, result.status, result.reason, alerts, equity, releases_lease=True
     )
+    keeper.note_release()
     return replace(result, alerted=not by_hand)
 
 
@@ -226,7 +234,7 @@ def _lateness(session: AccountSession, slot: datetime) -> float:
 
 def _cancel_if_asked(session: AccountSession) -> tuple[str, ...]:
     """Cancel working orders where the kill switch asks for it; return what may still work."""
-    halt = session.kill_switch.read()
+    halt = session.switch.read()
     return cancel_working(session).left if halt.cancel or halt.flatten else ()
 
 
@@ -275,7 +283,10 @@ def _traded(
     after = context.read_book(risk.locks)
     risk.close(after)
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
-    final = reconcile(session, keeper, context.instruments, left_out, compared_at, is_known=True)
+    known = Known(
+        is_rebalanced=True, planned_instruments=risk.planned_instruments, compared_at=compared_at
+    )
+    final = reconcile(session, keeper, context.instruments, left_out, known)
     equity = None
     if after.valuation.is_known:
         equity = SlotEquity(slot.slot, after.equity, after.cash, -after.missing_value)

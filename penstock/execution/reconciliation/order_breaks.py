@@ -14,15 +14,19 @@ from penstock.execution.session import AccountSession
 _OVERFILL_SEEN = frozenset({BreakKind.OVERFILL, BreakKind.DOUBLED_FILL})
 
 
-def open_order_breaks(session: AccountSession) -> list[ExplainedDifference]:
-    """Return a break per order that works at the venue and not in the ledger, or the reverse."""
+def open_order_breaks(
+    session: AccountSession, unsettled: Sequence[OrderRecord]
+) -> list[ExplainedDifference]:
+    """Return a break per order that works at the venue and not in the ledger, or the reverse.
+
+    `unsettled` has the ledger's orders that have not ended.
+    """
     working = {
         order.client_order_id or order.venue_order_id: order
         for order in session.exchange.open_orders()
     }
     unfinished = {
-        order.request.client_order_id: order
-        for order in session.ledger.orders(session.account, unfinished_only=True)
+        order.request.client_order_id: order for order in unsettled if not order.state.is_final
     }
     found = [
         _unknown_order(session, report)
@@ -75,9 +79,11 @@ def _gone(session: AccountSession, order: OrderRecord) -> bool:
     return False
 
 
-def overfilled_orders(session: AccountSession) -> list[OrderRecord]:
-    """Return every order that was filled beyond its quantity and has not been accepted since."""
-    over = session.ledger.orders(session.account, overfilled_only=True)
+def overfilled_orders(
+    session: AccountSession, unsettled: Sequence[OrderRecord]
+) -> list[OrderRecord]:
+    """Return those that were filled beyond their quantity and have not been accepted since."""
+    over = [order for order in unsettled if order.filled_quantity > order.request.quantity]
     if not over:
         return []
     accepted = session.control_store.acceptances(session.account)

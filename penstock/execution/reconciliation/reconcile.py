@@ -17,6 +17,7 @@ from decimal import Decimal
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument
+from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.reconciliation.differences import (
@@ -34,7 +35,7 @@ from penstock.execution.reconciliation.order_breaks import (
 from penstock.execution.reconciliation.trade_comparison import OPENING_BALANCE, compare_trades
 from penstock.execution.session import AccountSession
 
-__all__ = ["OPENING_BALANCE", "Reconciliation", "compare", "locks_of", "reconcile"]
+__all__ = ["OPENING_BALANCE", "Known", "Reconciliation", "compare", "locks_of", "reconcile"]
 
 _ZERO = Decimal(0)
 #: Both sides agree on an overfill, so it stays open until an operator accepts it.
@@ -80,6 +81,25 @@ def locks_of(breaks: Sequence[Break]) -> dict[str, str]:
     return {found.subject: f"{found.kind}: {found.detail}" for found in breaks}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a run knows already and need not read again: nobody but the lease's holder changes it.
+    A comparison outside of a slot knows nothing.
+    """
+
+    is_rebalanced: bool = False
+    """Whether the account has been rebalanced before, for sure."""
+
+    unsettled: Sequence[OrderRecord] | None = None
+    """See Ledger.unsettled_orders; None where it is to be read."""
+
+    planned_instruments: Mapping[str, Instrument] | None = None
+    """The instruments that earlier orders were planned with; None where they are to be read."""
+
+    compared_at: datetime | None = None
+    """When the run compared trades."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What the comparison of both sides found, before breaks are opened or closed."""
@@ -108,22 +128,20 @@ def reconcile(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
     left_out: timedelta = timedelta(0),
-    compared_at: datetime | None = None,
-    is_known: bool = False,
+    known: Known = Known(),
 ) -> Reconciliation:
     """Compare ledger and venue, book our missing trades, open and close breaks.
 
     An account that has never been rebalanced takes over the venue's balances as its opening
-    balances; `is_known` says that it has been, by what was read under this lease. `instruments` are
-    the venue's; they are read where they are not given. Fills that are younger than `left_out` are
-    compared later where every balance agrees; all are, where this run compared them at
-    `compared_at`, less than that ago.
+    balances. `instruments` are the venue's; they are read where they are not given. Fills that are
+    younger than `left_out` are compared later where every balance agrees; all are, where this run
+    compared them less than that ago.
     """
-    if not is_known and not session.ledger.rebalances(session.account, limit=1):
+    if not known.is_rebalanced and not session.ledger.rebalances(session.account, limit=1):
         # The time is read before the balances, so they include all trades up to it.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
-    seen = compare(session, keeper, instruments, left_out, compared_at)
+    seen = compare(session, keeper, instruments, left_out, known)
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
     opened, closed = _sync(session, keeper, seen)
@@ -145,21 +163,31 @@ def compare(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
     left_out: timedelta = timedelta(0),
-    compared_at: datetime | None = None,
+    known: Known = Known(),
 ) -> Comparison:
     """Return what differs now. Only our own trades that the ledger lacks are written."""
-    planned = session.control_store.planned_instruments(session.account)
-    findings = [*open_order_breaks(session), *instrument_breaks(session, planned, instruments)]
+    planned, unsettled = known.planned_instruments, known.unsettled
+    if planned is None:
+        planned = session.control_store.planned_instruments(session.account)
+    if unsettled is None:
+        unsettled = session.ledger.unsettled_orders(session.account)
+    findings = [
+        *open_order_breaks(session, unsettled),
+        *instrument_breaks(session, planned, instruments),
+    ]
     open_before = tuple(session.control_store.open_breaks(session.account))
-    overfilled = overfilled_orders(session)
+    overfilled = overfilled_orders(session, unsettled)
     gaps = _gaps(session)
     if gaps.open():  # a venue's balances may lag behind its trades: read them again
         session.pause(session.policy.poll_seconds)
         gaps = _gaps(session)
-    trades = compare_trades(session, keeper, gaps, overfilled, open_before, left_out, compared_at)
-    findings += overfill_breaks(
-        session, overfilled_orders(session) if trades.booked else overfilled, trades.doubled
+    trades = compare_trades(
+        session, keeper, gaps, overfilled, open_before, left_out, known.compared_at
     )
+    if trades.booked:
+        unsettled = session.ledger.unsettled_orders(session.account)
+        overfilled = overfilled_orders(session, unsettled)
+    findings += overfill_breaks(session, overfilled, trades.doubled)
     return Comparison(
         gaps.balances,
         merged([*findings, *gaps.findings]),

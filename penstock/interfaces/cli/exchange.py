@@ -47,7 +47,9 @@ def serve(
 ) -> None:
     """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
 
-    The accounts' keys are those that Penstock made in its home folder (practice-keys.json).
+    The accounts' keys are those that Penstock made in its home folder (practice-keys.json). At any
+    speed a client signs by its own clock, or by the venue's as it asked for it once: requests age
+    in real seconds.
 
     Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
     """

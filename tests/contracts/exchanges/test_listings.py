@@ -3,6 +3,7 @@ ccxt rounds them.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -135,6 +136,29 @@ def test_practice_listing_without_steps_is_left_out(
         assert set(exchange.instruments()) == {"AAA/USDT", "GAP/USDT"}
     assert [line["symbol"] for line in logs if line["event"] == "listing_left_out"] == ["BBB/USDT"]
     assert exchange.last_prices(["AAA/USDT"])
+
+
+def test_list_of_markets_is_parsed_again_only_where_more_than_its_time_differs(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
+    """Binance's list is some megabytes. A suspension is seen at the next look all the same."""
+    exchange, parsed = connect(), list[str]()
+    first, parse = exchange.instruments(), exchange.client.on_json_response
+
+    def noted(text: str) -> Any:
+        parsed.append(text)
+        return parse(text)
+
+    exchange.client.on_json_response = noted
+    control.step(seconds=timedelta(days=1))
+    assert exchange.instruments() == first
+    assert not parsed
+    control.suspend("BBB/USDT")
+    try:
+        assert exchange.instruments().keys() == first.keys() - {"BBB/USDT"}
+    finally:
+        control.end_suspensions()
+    assert len(parsed) == 1
 
 
 def market_of_digits(venue: str, digits: int, places: int) -> CcxtMarketData:

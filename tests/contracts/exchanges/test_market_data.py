@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from urllib.parse import unquote
 
 import pytest
 
@@ -120,6 +121,34 @@ def test_quotes_of_many_symbols_are_one_request(
     before = sum(control.stats()["requests"].get(f"GET {path}", 0) for path in _TICKERS)
     exchange.quotes(["AAA/USDT", "BBB/USDT", "GAP/USDT"])
     assert sum(control.stats()["requests"].get(f"GET {path}", 0) for path in _TICKERS) == before + 1
+
+
+def test_venue_is_asked_for_the_prices_and_quotes_that_are_wanted_alone(
+    connect: Callable[..., CcxtExchange],
+) -> None:
+    """Binance lists some three thousand markets, and a slot reads prices five times."""
+    exchange, asked = connect(), []
+    exchange.quotes(["AAA/USDT"])  # loads the markets
+    exchange.session.watch(lambda _method, url, _body, _answer: asked.append(unquote(url)))
+    assert set(exchange.last_prices(["BBB/USDT", "AAA/USDT"])) == {"AAA/USDT", "BBB/USDT"}
+    assert set(exchange.quotes(["AAA/USDT"])) == {"AAA/USDT"}
+    assert [url.partition("symbols=")[2] for url in asked] == [
+        '["BBBUSDT","AAAUSDT"]',
+        '["AAAUSDT"]',
+    ]
+
+
+def test_symbol_that_is_listed_no_more_leaves_the_others_their_prices(
+    connect: Callable[..., CcxtExchange],
+) -> None:
+    """The venue refuses the whole list for one symbol that it does not know."""
+    exchange = connect()
+    expected = exchange.last_prices(["AAA/USDT"]), exchange.quotes(["AAA/USDT"])
+    markets = exchange.client.markets
+    markets["GONE/USDT"] = markets["AAA/USDT"] | {"symbol": "GONE/USDT", "id": "GONEUSDT"}
+    asked = ["AAA/USDT", "GONE/USDT"]
+    assert (exchange.last_prices(asked), exchange.quotes(asked)) == expected
+    assert expected[0]
 
 
 def test_quotes_that_cannot_be_read_are_an_error_and_never_an_empty_answer(

@@ -105,9 +105,7 @@ def test_largest_notional_bounds_market_orders_where_it_applies(
     for kind in OrderType:
         for quantity in pieces(kind, Decimal(4), price, market).quantities:
             limit = None if kind is OrderType.MARKET else price - 1
-            exchange.submit(
-                OrderRequest(f"{kind}{quantity}", "AAA/USDT", Side.BUY, kind, quantity, limit)
-            )
+            exchange.submit(OrderRequest(f"a-{kind}", "AAA/USDT", Side.BUY, kind, quantity, limit))
             break
 
 

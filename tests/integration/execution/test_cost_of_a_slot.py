@@ -54,7 +54,10 @@ def traded(stage: Stage, day: int) -> list[str]:
     result = rebalance(session, stage.inputs(HALVES[day % 2], SLOT + day * DAY))
     assert result.status is RebalanceStatus.DONE, result.summary()
     assert result.breaks == ()
-    assert session.ledger.balances(session.account) == session.exchange.balances()
+    ledger, number = session.ledger, result.orders[0].rebalance_id
+    assert ledger.balances(session.account) == session.exchange.balances()
+    # what the run kept of its orders while it followed them is what the ledger has
+    assert list(result.orders) == ledger.orders(session.account, rebalance_id=number)
     return [fill.symbol for fill in result.fills]
 
 

@@ -78,15 +78,25 @@ def test_statements_that_leave_together_are_one_transaction(servers: DatabaseSer
                 for number in numbers:
                     connection.execute("INSERT INTO line VALUES (%s)", [number])
 
+        def add_without_the_one_before() -> None:
+            with database.together() as connection:
+                connection.execute("INSERT INTO line VALUES (2, 1)")
+
         def add_and_fail() -> None:
             with database.transaction() as connection:
                 connection.execute("INSERT INTO line VALUES (3)")
                 raise ZeroDivisionError
 
         with database.transaction() as connection:
-            connection.execute("CREATE TABLE line (n integer PRIMARY KEY)")
+            connection.execute(
+                """CREATE TABLE line (
+                    n integer PRIMARY KEY,
+                    after integer REFERENCES line DEFERRABLE INITIALLY DEFERRED)"""
+            )
         with pytest.raises(StoreError, match="duplicate key"):
             add(1, 1, 2)
+        with pytest.raises(StoreError, match="foreign key"):  # COMMIT itself fails
+            add_without_the_one_before()
         with pytest.raises(ZeroDivisionError):
             add_and_fail()
         add(4)

@@ -112,6 +112,18 @@ def test_watch_asks_again_once_its_word_is_too_old() -> None:
     assert SwitchWatch(source, 0).look().state is TradingState.REDUCE_ONLY
 
 
+def test_what_was_read_now_is_what_a_look_returns() -> None:
+    """A run that has just set the state itself reads it. No older state is believed after that."""
+    states = iter([TradingState.ACTIVE, TradingState.HALTED])
+    source = KillSwitch(
+        "main", cast(HaltStore, StateOnly(lambda: next(states))), clock=SteppedClock(NOW)
+    )
+    watch = SwitchWatch(source, 0.2)
+    assert watch.look().state is TradingState.ACTIVE
+    assert watch.read().state is TradingState.HALTED
+    assert watch.look().state is TradingState.HALTED
+
+
 def test_senders_that_look_at_once_share_one_reading() -> None:
     """Four senders begin together: one of them reads the switch, and the others wait for it."""
     begin, reads = threading.Barrier(4), []

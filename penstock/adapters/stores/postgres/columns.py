@@ -4,7 +4,7 @@ Names, SQL types and the conversion of values come from the dataclass. A new fie
 that adds its column. The statements are all made from this list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -116,19 +116,32 @@ def transposed(rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _element(value: Any) -> str:
     """Return a value as an element of an array, as text."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        if "\\" in value or '"' in value:
-            value = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{value}"'
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return f'"{value.days} days {value.seconds}.{value.microseconds:06d} seconds"'
-    if isinstance(value, bool | int | float | Decimal):
-        return str(value)
+    write = _WRITERS.get(type(value))
+    if write is not None:
+        return write(value)
+    for kind, write in _WRITERS.items():  # a subclass, such as an enum
+        if isinstance(value, kind):
+            return write(value)
     raise TypeError(f"a value of type {type(value)} is no element of an array")
+
+
+def _quoted(text: str) -> str:
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+#: How a value of each type is written as an element of an array.
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: _quoted,
+    Decimal: str,
+    type(None): lambda _: "NULL",
+    datetime: datetime.isoformat,
+    int: str,
+    float: str,
+    bool: str,
+    timedelta: lambda span: f'"{span.days} days {span.seconds}.{span.microseconds:06d} seconds"',
+}
 
 
 def _column(name: str, hint: Any) -> Column:

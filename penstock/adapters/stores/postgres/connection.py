@@ -82,16 +82,20 @@ class Database:
     def together(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection inside one transaction whose statements leave together.
 
-        A statement leaves with those before it when its rows are fetched, the last ones at the
-        end. So an error may be raised by a later statement, or at the end. The server carries out
-        nothing that follows an error, and COMMIT leaves once all have succeeded. Before the end
-        rows are to be fetched: there is no `rowcount` yet.
+        A statement leaves with those before it when its rows are fetched, the last ones with
+        COMMIT. So an error may be raised by a later statement, or at the end. The server carries
+        out nothing that follows an error, so no COMMIT either. Before the end rows are to be
+        fetched: there is no `rowcount` yet.
         """
         with translated(self.address), self._connection(autocommit=True) as connection:
             with connection.pipeline():
                 connection.execute("BEGIN")  # psycopg's own would be waited for
                 yield connection
-            connection.commit()  # raises where the connection is lost; the pool's own would not
+                done = connection.execute("COMMIT")
+            if done.statusmessage != "COMMIT":  # what is not confirmed may not have happened
+                raise psycopg.OperationalError(
+                    f"COMMIT was answered with {done.statusmessage or 'nothing'}"
+                )
 
     @contextmanager
     def _connection(

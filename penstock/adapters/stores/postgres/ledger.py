@@ -21,7 +21,6 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     IN_SEQUENCE,
     OF_REBALANCE,
     OF_SYMBOL,
-    OVERFILLED,
     REBALANCE_COLUMNS,
     SELECT_BEGINNING,
     SELECT_FILLS,
@@ -29,6 +28,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_ORDERS,
     SELECT_SHORT,
     SELECT_TOTALS,
+    SELECT_UNSETTLED,
     SINCE,
     UNFINISHED,
     order_of,
@@ -49,6 +49,8 @@ from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
+
+_RELEASE = "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s"
 
 
 class PostgresLedger:
@@ -117,10 +119,7 @@ class PostgresLedger:
     def release_lease(self, lease: Lease) -> None:
         """Let go of the lease; releasing a stale one changes nothing."""
         with self._database.together() as connection:
-            connection.execute(
-                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
-                [lease.account, lease.token],
-            )
+            connection.execute(_RELEASE, [lease.account, lease.token])
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
@@ -150,9 +149,11 @@ class PostgresLedger:
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
-        """Set the final status of a rebalance. With it the alerts are put into the outbox and the
-        equity is recorded.
+        """Set the final status of a rebalance. With it the alerts are put into the outbox, the
+        equity is recorded, and the lease is let go where that is asked for.
         """
         change = "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()"
         with fenced(self._database, lease) as connection:
@@ -161,6 +162,8 @@ class PostgresLedger:
                 insert_alerts(connection, lease.account, alerts)
             if equity is not None:
                 write_equity(connection, lease.account, equity)
+            if releases_lease:
+                connection.execute(_RELEASE, [lease.account, lease.token])
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) of a rebalance."""
@@ -297,19 +300,24 @@ class PostgresLedger:
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first. Overfilled are those that were filled beyond
-        their quantity.
-        """
+        """Return the account's orders, oldest first."""
         question = (
             SELECT_ORDERS + UNFINISHED * unfinished_only + OF_REBALANCE * (rebalance_id is not None)
         )
-        question += OVERFILLED * overfilled_only + IN_SEQUENCE
+        question += IN_SEQUENCE
         with self._database.reading() as connection:
             rows = connection.execute(
                 question.encode(), {"account": account, "rebalance_id": rebalance_id}
             ).fetchall()
+        return [order_of(row) for row in rows]
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        """Return the account's orders that have not ended or were filled beyond their quantity,
+        oldest first.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(SELECT_UNSETTLED.encode(), {"account": account}).fetchall()
         return [order_of(row) for row in rows]
 
     def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:

@@ -28,12 +28,22 @@ REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 _ORDER_COLUMNS = f"{REQUEST.listed()}, {_RECORD.listed()}"
 SELECT_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %(account)s"  # noqa: S608 - our own constant
 #: What narrows it. Each question is a statement of its own, so that no plan has to fit all of them.
-UNFINISHED = " AND state NOT IN ('filled', 'canceled', 'rejected', 'expired')"
+_ENDED = "('filled', 'canceled', 'rejected', 'expired')"
+UNFINISHED = f" AND state NOT IN {_ENDED}"
 OF_REBALANCE = " AND rebalance_id = %(rebalance_id)s"
-OVERFILLED = " AND filled_quantity > quantity"
+_OVERFILLED = " AND filled_quantity > quantity"
 #: + 0, or the planner, which takes the overfilled for many, walks all orders in their sequence so
 #: as not to sort.
 IN_SEQUENCE = " ORDER BY sequence + 0"
+
+#: Each half has an index of its own.
+SELECT_UNSETTLED = f"""
+    SELECT {_ORDER_COLUMNS} FROM (
+        SELECT * FROM orders WHERE account = %(account)s{UNFINISHED}
+        UNION ALL
+        SELECT * FROM orders WHERE account = %(account)s{_OVERFILLED}
+            AND state IN {_ENDED}) found{IN_SEQUENCE}
+"""  # noqa: S608 - our own constants
 
 SELECT_NAMED = f"""
     SELECT {_ORDER_COLUMNS} FROM orders

@@ -118,7 +118,7 @@ def test_refused_cancellation_in_a_slot_does_not_keep_the_others(world: World) -
     reports = place(world.session, keeper, slot, intents)
     refusing(world, "stubborn", VenueRejectedError("EGeneral:Invalid arguments"))
     tracker = OrderTracker(world.session, keeper, slot.slot)
-    left = tracker.follow({"stubborn", "ours"}, reports, 0)
+    left = tracker.follow(world.ledger.orders("test", unfinished_only=True), reports, 0)
     assert [order.request.client_order_id for order in left] == ["stubborn"]
     assert left[0].state is OrderState.PENDING_CANCEL
     assert world.ledger.book["ours"].state is OrderState.CANCELED

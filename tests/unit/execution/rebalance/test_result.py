@@ -40,5 +40,8 @@ def test_slot_without_orders_says_why() -> None:
 
 def test_slot_that_wants_nothing_else_says_what_it_wants() -> None:
     """Nobody takes a strategy that holds cash for one that does not work."""
-    cash = RebalanceResult("main", SLOT, RebalanceStatus.DONE, "", "v/1", invested=0)
+    cash = RebalanceResult(
+        "main", SLOT, RebalanceStatus.DONE, "", "v/1", invested=0, lateness_seconds=9000
+    )
     assert "0 orders sent (at its targets: 0% of equity invested), 0 fills" in cash.summary()
+    assert cash.summary().endswith("2.5 h late, took 0.0 s")
