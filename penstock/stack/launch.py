@@ -58,7 +58,8 @@ def bring_up(
     log = make_logs(home) / "supervisor.log"
     wait_until_none_ends(home)
     supervisor = None if _goes_on(home) else _start(command, environment, log)
-    last, changed = None, SYSTEM_CLOCK.elapsed_seconds()
+    last: StackNote | None = None
+    changed = SYSTEM_CLOCK.elapsed_seconds()
     while SYSTEM_CLOCK.elapsed_seconds() < changed + _START_SECONDS:
         exited = supervisor is not None and supervisor.poll() is not None
         note = noted_stack(home)
