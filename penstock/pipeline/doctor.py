@@ -76,7 +76,7 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
             Subject.DISK: lambda: _disk(settings),
         }
     )
-    checks += _stack(settings)
+    checks += _stack(settings, actor)
     try:
         with open_platform(settings) as platform:
             checks += _run(
@@ -166,10 +166,10 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.0f} GB free under {settings.home}"
 
 
-def _stack(settings: Settings) -> tuple[HealthCheck, ...]:
+def _stack(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
     """Return a check for each part that is not well, or one of the whole stack."""
     try:
-        found = stack_health(settings, ask=True)
+        found = stack_health(settings, actor, ask=True)
     except PenstockError as error:
         return (_failed(Subject.STACK, error),)
     if found is None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from penstock.core.actors import Actor
+from penstock.pipeline.use_case import use_case
 from penstock.settings import Settings
 from penstock.stack import DATABASE, PartNote, Phase, StackNote, Step, answers, read_stack
 from penstock.wiring import embedded_server
@@ -66,7 +68,8 @@ class StackHealth:
         )
 
 
-def stack_health(settings: Settings, ask: bool = False) -> StackHealth | None:
+@use_case
+def stack_health(settings: Settings, actor: Actor, ask: bool = False) -> StackHealth | None:
     """Return what of the home's stack lives; None where it has none. With `ask` its servers are
     asked whether they answer.
 

@@ -83,7 +83,7 @@ def read_status(platform: Platform, actor: Actor) -> SystemStatus:
     """Read the present state. The venue is not asked."""
     accounts = platform.environment.accounts
     coverage = platform.bar_inventory.coverage(platform.exchange_name)
-    stack = stack_health(platform.settings)
+    stack = stack_health(platform.settings, actor)
     return SystemStatus(
         environment=platform.settings.process.env,
         chosen_by=_chosen_by(platform.settings, stack),

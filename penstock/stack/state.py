@@ -142,8 +142,7 @@ def read_stack(home: Path) -> StackNote | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableStackError(
-            f"{path} cannot be read ({type(error).__name__}): `penstock up` starts the stack of "
-            "this home anew, `penstock down` ends what is left of it"
+            f"{path} cannot be read ({type(error).__name__}): what runs from this home is not known"
         ) from None
     # of a home that was moved the note goes with it; beside a copy the original still has its own
     return None if note.home != home and state_file(note.home).exists() else note

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
 from penstock.interfaces.cli.remedies import stack_lines
 from penstock.pipeline.stack_health import StackHealth, stack_health
@@ -263,7 +264,7 @@ def test_status_names_what_lives_and_what_is_dead(tmp_path: Path) -> None:
 
     def seen(note: StackNote) -> StackHealth:
         write_stack(note, tmp_path)
-        found = stack_health(settings)
+        found = stack_health(settings, Actor("tester", Channel.CLI))
         assert found is not None
         return found
 

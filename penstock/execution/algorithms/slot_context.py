@@ -66,15 +66,22 @@ class SlotContext:
             self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
         )
 
-    def read_book(self, locks: Mapping[str, str], symbols: Collection[str] = ()) -> Book:
+    def read_book(
+        self,
+        locks: Mapping[str, str],
+        symbols: Collection[str] = (),
+        ledger: Mapping[str, Decimal] | None = None,
+    ) -> Book:
         """Return the account as it is now, with the state of its prices.
 
-        Prices are those of all targets, all holdings and `symbols`. Where a break locks the quote
+        Prices are those of all targets, all holdings and `symbols`. `ledger` has the ledger's
+        balances, which nobody but the lease's holder moves, or None where they are to be read.
+        Where a break locks the quote
         asset, the cash is the smaller of the ledger's and the venue's. So are the coins under an
         open withdrawal break, unless their market is gone too. What is in an earn programme counts
         all the same.
         """
-        held = self._quantities(locks)
+        held = self._quantities(locks, ledger)
         quote = self.session.quote
         holdings = holdings_by_symbol({**held.balances, **held.missing}, quote)
         counted = {s for s in holdings if spot_assets(s)[0] not in self.policy.uncounted_assets}
@@ -103,10 +110,12 @@ class SlotContext:
             in_doubt=held.in_doubt,
         )
 
-    def _quantities(self, locks: Mapping[str, str]) -> Quantities:
+    def _quantities(
+        self, locks: Mapping[str, str], ledger: Mapping[str, Decimal] | None
+    ) -> Quantities:
         """Return what is held, with what the venue does not show of it."""
         session, quote, lent = self.session, self.session.quote, Decimal(0)
-        balances = dict(session.ledger.balances(session.account))
+        balances = dict(session.ledger.balances(session.account) if ledger is None else ledger)
         missing: dict[str, Decimal] = {}
         breaks = session.control_store.open_breaks(session.account) if locks else ()
         in_doubt = {

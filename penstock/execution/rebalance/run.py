@@ -4,9 +4,10 @@ A slot may be run again. One that has ended sends nothing. One that was interrup
 stopped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import structlog
 
@@ -191,7 +192,7 @@ def _rebalanced(
         begun=begun,
         price_tolerance=inputs.limits.price_tolerance,
     )
-    traded = _traded(context, risk, result, compared_at)
+    traded = _traded(context, risk, result, compared_at, reconciled.ledger)
     return _ended(session, keeper, slot, inputs, *traded)
 
 
@@ -259,16 +260,21 @@ def _decided(
 
 
 def _traded(
-    context: SlotContext, risk: PreTradeRisk, result: RebalanceResult, compared_at: datetime
+    context: SlotContext,
+    risk: PreTradeRisk,
+    result: RebalanceResult,
+    compared_at: datetime,
+    held: Mapping[str, Decimal] | None,
 ) -> tuple[RebalanceResult, SlotEquity | None]:
     """Trade the slot: sells to their end, then buys from what the sells have yielded.
 
-    `compared_at` is when the run compared trades before. The slot is not ended yet. The result says
+    `compared_at` is when the run compared trades before, and `held` what the ledger had then. The
+    slot is not ended yet. The result says
     how it ends; the equity is None where it is unknown.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     read_at = session.clock.now()
-    before = context.read_book(risk.locks)
+    before = context.read_book(risk.locks, ledger=held)
     context = replace(context, targets=risk.open(before, context.targets))
     style = _style(session, risk, Phase.SELLS)
     is_fresh = session.clock.now() - read_at < _BOOK_HOLDS

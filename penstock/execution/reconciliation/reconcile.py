@@ -64,6 +64,9 @@ class Reconciliation:
     opening: Mapping[str, Decimal] = field(default_factory=dict)
     """The opening balances that were booked, by asset. Only a new account has any."""
 
+    ledger: Mapping[str, Decimal] | None = None
+    """The ledger's balances by asset, with those fills; None where it booked opening balances."""
+
     earning: tuple[EarnBalance, ...] = ()
     """What a new account has in earn programmes. It is in no balance."""
 
@@ -106,6 +109,9 @@ class Comparison:
 
     balances: Mapping[str, Decimal]
     """The venue's balances by asset."""
+
+    ledger: Mapping[str, Decimal]
+    """The ledger's balances by asset, with the fills that were booked."""
 
     findings: tuple[ExplainedDifference, ...] = ()
     """One finding per subject and kind."""
@@ -154,6 +160,7 @@ def reconcile(
         opened,
         closed,
         seen.fills,
+        ledger=seen.ledger,
         planned_instruments=seen.planned_instruments,
     )
 
@@ -190,6 +197,7 @@ def compare(
     findings += overfill_breaks(session, overfilled, trades.doubled)
     return Comparison(
         gaps.balances,
+        gaps.ledger,
         merged([*findings, *gaps.findings]),
         trades.booked,
         planned,

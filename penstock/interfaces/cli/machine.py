@@ -94,7 +94,7 @@ def up(
             stack = start_stack(chosen, operator(), ports, progress)
     if stack.was_running:
         out.print("already running:")
-        for line in stack_lines(stack_health(chosen)):
+        for line in stack_lines(stack_health(chosen, operator())):
             say(line)
     if stack.was_running or not foreground:
         show(stack)

@@ -22,6 +22,7 @@ from penstock.pipeline.doctor import Subject
 from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, TradingStates
 from penstock.pipeline.local_stack import RunningStack, StoppedStack
 from penstock.pipeline.stack_health import StackHealth
+from penstock.stack import UnreadableStackError
 
 #: What brings a stack back that is not whole, and what takes it away.
 STACK_REMEDY = (
@@ -131,6 +132,7 @@ _ERROR_REMEDIES: dict[type[PenstockError], str] = {
     NotPracticeError: "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
     "`penstock exchange serve`",
     RealNetworkError: "use PENSTOCK_ENV=testnet, or allow it with --real-network",
+    UnreadableStackError: STACK_REMEDY,
     PracticeExchangeDownError: "start it with `penstock up` or `penstock exchange serve`",
 }
 
