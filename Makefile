@@ -71,7 +71,7 @@ down: $(READY) ## End what `make up` started
 bench: $(READY) ## Benchmarks, each beside its peer or limit
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
-crash: $(READY) ## Kill, race and mislead real processes, thousands of times; each proof prints one line (50 minutes)
+crash: $(READY) ## Kill, race and mislead real processes, thousands of times; each proof prints one line (an hour)
 	$(BIN)/pytest -m soak tests/crash -s
 
 soak: $(READY) ## Every long load, simulated days of minute slots among them (they stop by themselves)

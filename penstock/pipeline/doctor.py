@@ -12,13 +12,19 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from penstock.core.actors import Actor
-from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.errors import (
+    ConfigError,
+    PenstockError,
+    PracticeExchangeDownError,
+    VenueUnavailableError,
+)
 from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.rebalance import listed_limits
+from penstock.pipeline.stack_health import stack_health
 from penstock.pipeline.use_case import use_case
+from penstock.ports import ModelVersion
 from penstock.settings import MarketSettings, Settings
-from penstock.stack import running
 from penstock.wiring import Platform, open_platform
 
 #: Versions beyond which another part of the set breaks, and how that shows.
@@ -74,9 +80,9 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
             Subject.LIBRARIES: _libraries,
             Subject.CONFIGURATION: lambda: _configuration(settings),
             Subject.DISK: lambda: _disk(settings),
-            Subject.STACK: lambda: _stack(settings),
         }
     )
+    checks += _stack(settings, actor)
     try:
         with open_platform(settings) as platform:
             checks += _run(
@@ -119,6 +125,8 @@ def _failed(subject: Subject, error: Exception) -> HealthCheck:
     cause = subject
     if isinstance(error, ConfigError):
         cause = Subject.CONFIGURATION
+    elif isinstance(error, PracticeExchangeDownError):
+        cause = Subject.STACK
     elif isinstance(error, VenueUnavailableError):
         cause = Subject.VENUE
     return HealthCheck(subject, False, str(error), cause)
@@ -166,11 +174,20 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.0f} GB free under {settings.home}"
 
 
-def _stack(settings: Settings) -> str:
-    found = running(settings.home)
+def _stack(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
+    """Return a check for each part that is not well, or one of the whole stack."""
+    try:
+        found = stack_health(settings, actor, ask=True)
+    except PenstockError as error:
+        return (_failed(Subject.STACK, error),)
     if found is None:
-        return "not running"
-    return f"Prefect {found[1].prefect}, MLflow {found[1].mlflow}"
+        return (HealthCheck(Subject.STACK, True, "not running", Subject.STACK),)
+    faults = tuple(
+        HealthCheck(Subject.STACK, False, fault, Subject.STACK) for fault in found.faults
+    )
+    at = found.note.addresses
+    seen = "; ".join([f"Prefect {at.prefect}, MLflow {at.mlflow}", *found.past_deaths])
+    return faults or (HealthCheck(Subject.STACK, True, seen, Subject.STACK),)
 
 
 def _venue(platform: Platform) -> str:
@@ -180,6 +197,8 @@ def _venue(platform: Platform) -> str:
     try:
         listed_limits(platform)
         count = len(platform.market.instruments())
+    except PracticeExchangeDownError:
+        raise
     except VenueUnavailableError as error:
         raise VenueUnavailableError(f"{error}; {asked}") from None
     return f"{market.ccxt_id}: {count} instruments; {asked}"
@@ -240,13 +259,19 @@ def _registry(platform: Platform) -> str:
     ]
     found = {each.name: platform.registry.find(each.name, each.alias) for each in wanted}
     named = (
-        f"{name} trades version {version.version}"
+        f"{name} trades version {version.version}{_gate(version)}"
         for name, version in found.items()
         if version is not None
     )
     without = ", ".join(name for name, version in found.items() if version is None)
     seen = [*named, *([f"no champion yet of {without}"] if without else [])]
     return "; ".join([platform.tracking_address, *seen])
+
+
+def _gate(version: ModelVersion) -> str:
+    """Return what the gate decided about a version; "" where that is not kept with it."""
+    decided = version.tags.get("gate", "")
+    return f" ({decided})" if decided else ""
 
 
 def _kill_switch(platform: Platform) -> str:

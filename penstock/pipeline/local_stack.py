@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError
 from penstock.core.machine import SYSTEM_CLOCK
@@ -21,18 +19,21 @@ from penstock.settings import Settings, StackSecret, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.stack import (
     Addresses,
-    StackError,
+    StackAlerts,
+    StackNote,
     StackPorts,
+    Step,
     Supervisor,
+    bring_up,
+    end_stack,
+    noted_stack,
     require_servers,
-    running,
-    start_in_background,
+    stack_addresses,
+    stack_plan,
+    wait_until_none_ends,
 )
-from penstock.wiring import embedded_server, sibling_databases
+from penstock.wiring import chosen_notifier, embedded_server, sibling_databases
 
-_START_TIMEOUT_SECONDS = 180
-#: Four children are given ten seconds each to end, then the database.
-_STOP_TIMEOUT_SECONDS = 90
 #: Fixed, because other ends would generate other candles.
 _SYNTHETIC_SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC))
 
@@ -47,6 +48,8 @@ class RunningStack:
     """Where its parts answer."""
     was_running: bool = False
     """Whether it ran before the call."""
+    replaced: tuple[str, ...] = ()
+    """What a killed supervisor had left running, and was ended for it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class StoppedStack:
     home: Path
     """The home folder."""
     was_running: bool
-    """Whether one ran before the call."""
+    """Whether one ran before the call, with its supervisor."""
+    leftovers: tuple[str, ...] = ()
+    """What ran without a supervisor, and was ended."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +80,38 @@ class PracticeRequest:
     """The quote balance of each account."""
 
 
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
 @use_case
-def start_stack(settings: Settings, actor: Actor, ports: StackPorts) -> RunningStack:
+def start_stack(
+    settings: Settings,
+    actor: Actor,
+    ports: StackPorts,
+    on_look: Callable[[StackNote | None], None] = _ignore,
+) -> RunningStack:
     """Start the stack in the background, unless it runs already, and return once it answers.
 
-    Raises StackError with the log's name where it does not come up.
+    What a killed supervisor of this home left running is ended first. `on_look` is called with what
+    the supervisor has noted, several times per second. Raises StackError with the log's name where
+    the stack does not come up.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    found = running(settings.home)
-    if found is not None:
-        return RunningStack(settings.home, found[1], was_running=True)
     require_servers(practice=settings.process.env == "practice")
-    log = settings.home / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     options = [
         *("--prefect-port", str(ports.prefect)),
         *("--mlflow-port", str(ports.mlflow)),
         *("--practice-port", str(ports.practice)),
     ]
-    with log.open("ab") as file:
-        child = start_in_background(
-            [sys.executable, "-m", "penstock", "up", "--foreground", *options],
-            {**settings.variables, "PENSTOCK_ENV": settings.process.env},
-            file,
-        )
-    return RunningStack(settings.home, _wait_for_stack(settings, child.poll, log))
+    brought = bring_up(
+        settings.home,
+        [sys.executable, "-m", "penstock", "up", "--foreground", *options],
+        {**settings.variables, "PENSTOCK_ENV": settings.process.env},
+        on_look,
+    )
+    note = brought.note
+    return RunningStack(settings.home, note.addresses, brought.was_running, note.replaced)
 
 
 @use_case
@@ -108,32 +120,60 @@ def run_stack(
     actor: Actor,
     ports: StackPorts,
     on_ready: Callable[[RunningStack], None],
+    on_step: Callable[[str, Step], None] = _ignore,
 ) -> RunningStack:
     """Run the stack in this process until it is interrupted or ended; call `on_ready` once it
     answers. Where it runs already, that is returned at once.
+
+    `on_step` is called whenever a part gets further, or dies.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    found = running(settings.home)
-    if found is not None:
-        return RunningStack(settings.home, found[1], was_running=True)
-    return _supervise(settings, ports, on_ready)
+    wait_until_none_ends(settings.home)
+    found = noted_stack(settings.home)
+    if found is not None and found.is_up:
+        return RunningStack(settings.home, found.addresses, was_running=True)
+    configured = settings.process.database_url
+    own_server = None if configured else embedded_server(settings)
+    supervisor = Supervisor(
+        settings.home,
+        stack_addresses(settings, ports),
+        StackAlerts(chosen_notifier(settings)),
+        database=own_server,
+        on_step=on_step,
+    )
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        ends.append(signal.SIGHUP)
+    for number in ends:
+        signal.signal(number, lambda *_: supervisor.stop())
+    url_of = (
+        own_server.database_url
+        if own_server is not None
+        else sibling_databases(configured.get_secret_value() if configured else "")
+    )
+    seen: list[RunningStack] = []
+
+    def ready(note: StackNote) -> None:
+        seen.append(RunningStack(settings.home, note.addresses, replaced=note.replaced))
+        on_ready(seen[0])
+
+    supervisor.run(lambda: stack_plan(settings, ports, url_of), ready)
+    return seen[0]
 
 
 @use_case
 def stop_stack(settings: Settings, actor: Actor) -> StoppedStack:
-    """Stop the supervisor of this home, and with it everything it started. The data stays."""
-    found = running(settings.home)
-    if found is None:
-        return StoppedStack(settings.home, was_running=False)
-    supervisor = psutil.Process(found[0])
-    supervisor.terminate()
-    if not _has_ended(supervisor, SYSTEM_CLOCK.elapsed_seconds() + _STOP_TIMEOUT_SECONDS):
-        raise StackError(
-            f"the supervisor (process {found[0]}) has not ended within {_STOP_TIMEOUT_SECONDS} s: "
-            f"read {settings.home / 'logs' / 'supervisor.log'}, then stop the stack again, or end "
-            f"it with 'kill -9 {found[0]}'"
-        )
-    return StoppedStack(settings.home, was_running=True)
+    """Stop the supervisor of this home, and with it everything it started; also what outlived one
+    that was killed. The data stays.
+    """
+
+    def stop_database(had_stack: bool) -> None:
+        if settings.process.database_url is None:
+            server = embedded_server(settings)
+            server.stop() if had_stack else server.stop_if_unused()
+
+    ended = end_stack(settings.home, stop_database)
+    return StoppedStack(settings.home, ended.was_supervised, ended.leftovers)
 
 
 @use_case
@@ -168,18 +208,6 @@ def serve_practice(
     serve(config, on_ready=on_ready)
 
 
-def _has_ended(process: psutil.Process, deadline: float) -> bool:
-    """Wait for the end of a process that may not be our child. A zombie has ended."""
-    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
-        try:
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        SYSTEM_CLOCK.sleep(0.1)
-    return False
-
-
 def _clock_of(request: PracticeRequest) -> ClockSpec:
     speed = request.speed
     if speed < 0:
@@ -190,47 +218,3 @@ def _clock_of(request: PracticeRequest) -> ClockSpec:
     if speed == 0:
         return stepped_clock(at)
     return real_clock() if request.start is None and speed == 1 else sped_up_clock(at, speed)
-
-
-def _supervise(
-    settings: Settings, ports: StackPorts, on_ready: Callable[[RunningStack], None]
-) -> RunningStack:
-    configured, own_server = settings.process.database_url, None
-    if configured is None:
-        own_server = embedded_server(settings)
-        own_server.start()
-        database_url: Callable[[str], str] = own_server.database_url
-    else:
-        database_url = sibling_databases(configured.get_secret_value())
-
-    def keep_database() -> None:
-        if own_server is not None and not own_server.running:
-            own_server.start()
-
-    supervisor = Supervisor(settings, ports, database_url)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.stop_watching())
-    stack = RunningStack(settings.home, supervisor.addresses)
-    try:
-        supervisor.start()
-        on_ready(stack)
-        supervisor.watch(keep_database)
-    finally:
-        supervisor.stop()
-        if own_server is not None:
-            own_server.stop()
-    return stack
-
-
-def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Path) -> Addresses:
-    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_TIMEOUT_SECONDS
-    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
-        found = running(settings.home)
-        if found is not None:
-            return found[1]
-        if poll() is not None:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            reason = last[0] if last else "its log is empty"
-            raise StackError(f"the stack did not start: {reason}; read {log}")
-        SYSTEM_CLOCK.sleep(0.3)
-    raise StackError(f"the stack did not come up within {_START_TIMEOUT_SECONDS} s: read {log}")

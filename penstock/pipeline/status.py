@@ -8,11 +8,14 @@ from pathlib import Path
 from penstock.core.actors import Actor
 from penstock.core.breaks import Break
 from penstock.monitoring.figures import AccountFigures
+from penstock.monitoring.positions import Holdings
 from penstock.pipeline.halts import TradingStates, trading_states
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures
+from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.pipeline.use_case import use_case
 from penstock.ports import ModelVersion
-from penstock.stack import running
+from penstock.settings import Settings
 from penstock.wiring import Platform
 
 
@@ -20,6 +23,7 @@ class ChosenBy(StrEnum):
     """Why this environment is the one that is shown."""
 
     STACK = "stack"  # the stack that runs from the home folder works with it
+    ABANDONED_STACK = "abandoned stack"  # that stack did, and has lost its supervisor
     VARIABLE = "variable"  # PENSTOCK_ENV names it
     DEFAULT = "default"  # nothing says otherwise
 
@@ -48,6 +52,8 @@ class AccountStatus:
     account: str
     figures: AccountFigures
     breaks: tuple[Break, ...]
+    holdings: Holdings
+    """What it holds, at the last stored prices."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +78,19 @@ class SystemStatus:
     """One per portfolio."""
     states: TradingStates
     """Which accounts may trade."""
+    stack: StackHealth | None = None
+    """What of the local stack lives; None where the home has none."""
 
 
 @use_case
 def read_status(platform: Platform, actor: Actor) -> SystemStatus:
-    """Read the present state. The venue is not asked."""
+    """Read the present state. No venue is asked, but for the practice exchange's time."""
     accounts = platform.environment.accounts
     coverage = platform.bar_inventory.coverage(platform.exchange_name)
+    stack = stack_health(platform.settings, actor)
     return SystemStatus(
         environment=platform.settings.process.env,
-        chosen_by=_chosen_by(platform),
+        chosen_by=_chosen_by(platform.settings, stack),
         home=platform.home,
         others=_others(platform),
         database=platform.open_database(),
@@ -93,18 +102,18 @@ def read_status(platform: Platform, actor: Actor) -> SystemStatus:
                 account.name,
                 account_figures(platform, account.name),
                 tuple(platform.control_store.open_breaks(account.name)),
+                list_positions(platform, actor, portfolio),
             )
             for portfolio, account in accounts.items()
         ),
         states=trading_states(platform, actor),
+        stack=stack,
     )
 
 
-def _chosen_by(platform: Platform) -> ChosenBy:
-    settings = platform.settings
-    found = running(settings.home)
-    if found is not None and found[1].environment == settings.process.env:
-        return ChosenBy.STACK
+def _chosen_by(settings: Settings, stack: StackHealth | None) -> ChosenBy:
+    if stack is not None and stack.note.addresses.environment == settings.process.env:
+        return ChosenBy.ABANDONED_STACK if stack.abandoned else ChosenBy.STACK
     return ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
 
 

@@ -1,25 +1,57 @@
 """The local stack: practice exchange, MLflow server, Prefect server and worker under one
 supervisor.
 
-The supervisor starts the children in order, and starts a child again when it dies. When it is ended
-it ends them all. On machines with Docker, deploy/compose.yaml does the same.
+The supervisor starts the parts in order, and starts a part again when it dies. When it is ended it
+ends them all. When it is killed they live on, and so does the database: the next supervisor of the
+home ends what is left and starts all anew. On machines with Docker, deploy/compose.yaml does the
+same.
 """
 
-from penstock.stack.children import StackError, answers
+from penstock.stack.alerts import StackAlerts
+from penstock.stack.children import answers
 from penstock.stack.environments import with_login
-from penstock.stack.state import Addresses, Followed, follow_running_stack, running
-from penstock.stack.supervisor import StackPorts, Supervisor, require_servers, start_in_background
+from penstock.stack.follow import Followed, follow_stack
+from penstock.stack.launch import Brought, Ended, bring_up, end_stack, wait_until_none_ends
+from penstock.stack.leftovers import noted_stack
+from penstock.stack.parts import StackPorts, require_servers, stack_addresses, stack_plan
+from penstock.stack.processes import StackError
+from penstock.stack.state import (
+    DATABASE,
+    Addresses,
+    PartNote,
+    Phase,
+    StackNote,
+    Step,
+    UnreadableStackError,
+    read_stack,
+)
+from penstock.stack.supervisor import StackPlan, Supervisor
 
 __all__ = [
+    "DATABASE",
     "Addresses",
+    "Brought",
+    "Ended",
     "Followed",
+    "PartNote",
+    "Phase",
+    "StackAlerts",
     "StackError",
+    "StackNote",
+    "StackPlan",
     "StackPorts",
+    "Step",
     "Supervisor",
+    "UnreadableStackError",
     "answers",
-    "follow_running_stack",
+    "bring_up",
+    "end_stack",
+    "follow_stack",
+    "noted_stack",
+    "read_stack",
     "require_servers",
-    "running",
-    "start_in_background",
+    "stack_addresses",
+    "stack_plan",
+    "wait_until_none_ends",
     "with_login",
 ]

@@ -6,7 +6,7 @@ first use.
 """
 
 from penstock.wiring.databases import embedded_server, sibling_databases
-from penstock.wiring.platform import Platform, account_switch, open_platform
+from penstock.wiring.platform import Platform, account_switch, chosen_notifier, open_platform
 from penstock.wiring.venue_accounts import (
     RecordedAccount,
     VenueAccounts,
@@ -19,6 +19,7 @@ __all__ = [
     "RecordedAccount",
     "VenueAccounts",
     "account_switch",
+    "chosen_notifier",
     "embedded_server",
     "open_platform",
     "public_market",

@@ -57,7 +57,7 @@ from penstock.research.engine.costs import Costs
 from penstock.settings import Environment, Settings, StackSecret, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
-from penstock.stack import running, with_login
+from penstock.stack import read_stack, with_login
 from penstock.wiring.databases import database_url, embedded_server
 from penstock.wiring.venue_accounts import VenueAccounts
 
@@ -193,11 +193,11 @@ class Platform:
 
         if self.settings.process.mlflow_url:
             return self.settings.process.mlflow_url
-        found = running(self.home)
-        if found is None:
+        found = read_stack(self.home)
+        if found is None or not found.serves("mlflow-server"):
             return local_tracking_uri(self.home)
         auth = stack_secret(self.home, StackSecret.MLFLOW).get_secret_value()
-        return with_login(found[1].mlflow, auth)
+        return with_login(found.addresses.mlflow, auth)
 
     @property
     def tracking_address(self) -> str:
@@ -222,8 +222,7 @@ class Platform:
 
     @cached_property
     def notifier(self) -> Notifier:
-        urls = self.settings.process.notify_urls.get_secret_value().split()
-        return AppriseNotifier(urls) if urls else LogNotifier()
+        return chosen_notifier(self.settings)
 
     def exchange(self, portfolio: str) -> Exchange:
         """Return the account that a portfolio trades, at the venue or on paper."""
@@ -332,6 +331,12 @@ def account_switch(settings: Settings, portfolio: str) -> Iterator[KillSwitch]:
         return
     account, file = settings.environment.account_of(portfolio).name, kill_switch_file(settings)
     yield KillSwitch(account, file=file, clock=SYSTEM_CLOCK)
+
+
+def chosen_notifier(settings: Settings) -> Notifier:
+    """Return the channels that PENSTOCK_NOTIFY_URLS names; without any the log alone."""
+    urls = settings.process.notify_urls.get_secret_value().split()
+    return AppriseNotifier(urls) if urls else LogNotifier()
 
 
 def kill_switch_file(settings: Settings) -> Path:

@@ -2,20 +2,36 @@
 difference. What the stack's own processes find in their environment.
 """
 
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
+from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
+from penstock.interfaces.cli.remedies import stack_lines
+from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.settings import Process, Settings, StackSecret, stack_secret
-from penstock.stack import Addresses, follow_running_stack
+from penstock.stack import (
+    Addresses,
+    PartNote,
+    Phase,
+    StackError,
+    StackNote,
+    Step,
+    follow_stack,
+    read_stack,
+)
 from penstock.stack.environments import StackEnvironments
-from penstock.stack.state import forget_state, write_state
+from penstock.stack.processes import Identity
+from penstock.stack.restarts import Restarts
+from penstock.stack.state import forget_stack, state_file, write_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = "penstock@127.0.0.1:5433/penstock"
@@ -32,7 +48,8 @@ ADDRESSES = Addresses(
 @pytest.fixture
 def caller(tmp_path: Path) -> dict[str, str]:
     """The variables of a command whose home folder has a stack, run by this very process."""
-    write_state(tmp_path, ADDRESSES)
+    me = Identity.of_this_process()
+    write_stack(StackNote(tmp_path, me, Phase.RUNNING, ADDRESSES), tmp_path)
     return {"PENSTOCK_HOME": str(tmp_path)}
 
 
@@ -41,7 +58,7 @@ def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) 
     process's own environment does not change.
     """
     before = dict(os.environ)
-    followed = follow_running_stack({**caller, "PENSTOCK_ENV": ""})
+    followed = follow_stack({**caller, "PENSTOCK_ENV": ""})
     assert not followed.kept
     assert followed.variables["PENSTOCK_ENV"] == "practice"
     assert followed.variables["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
@@ -54,9 +71,9 @@ def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) 
 def test_other_prefect_server_is_not_told_how_to_get_into_this_one(caller: dict[str, str]) -> None:
     """A command that works with a server of its own sends it no password of the stack's."""
     own = {"PREFECT_API_URL": "http://192.0.2.1:4200/api"}
-    assert "PREFECT_API_AUTH_STRING" not in follow_running_stack({**caller, **own}).variables
+    assert "PREFECT_API_AUTH_STRING" not in follow_stack({**caller, **own}).variables
     same = {"PREFECT_API_URL": "http://127.0.0.1:4200/api"}
-    assert "PREFECT_API_AUTH_STRING" in follow_running_stack({**caller, **same}).variables
+    assert "PREFECT_API_AUTH_STRING" in follow_stack({**caller, **same}).variables
 
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
@@ -184,7 +201,7 @@ def test_differing_environment_is_kept_and_said(caller: dict[str, str]) -> None:
     """A command in another environment than the stack's stays in its own, and the output names
     both.
     """
-    followed = follow_running_stack({**caller, "PENSTOCK_ENV": "paper"})
+    followed = follow_stack({**caller, "PENSTOCK_ENV": "paper"})
     assert followed.variables["PENSTOCK_ENV"] == "paper"
     assert followed.kept == {"PENSTOCK_ENV": ("paper", "practice")}
 
@@ -193,7 +210,7 @@ def test_other_database_is_refused(caller: dict[str, str]) -> None:
     """Two databases would be two ledgers of one account."""
     other = {"PENSTOCK_DATABASE_URL": "postgresql://me@127.0.0.1:5499/penstock"}
     with pytest.raises(ConfigError, match="set PENSTOCK_DATABASE_URL to the value"):
-        follow_running_stack({**caller, **other})
+        follow_stack({**caller, **other})
 
 
 def test_the_stacks_own_children_may_name_its_embedded_database(caller: dict[str, str]) -> None:
@@ -201,13 +218,89 @@ def test_the_stacks_own_children_may_name_its_embedded_database(caller: dict[str
     again must come up.
     """
     own = {"PENSTOCK_DATABASE_URL": f"postgresql://{EMBEDDED}"}
-    assert not follow_running_stack({**caller, **own}).kept
+    assert not follow_stack({**caller, **own}).kept
 
 
 def test_nothing_is_followed_once_the_stack_has_ended(
     caller: dict[str, str], tmp_path: Path
 ) -> None:
     """Without a stack the caller's environment is all there is."""
-    forget_state(tmp_path)
-    followed = follow_running_stack(caller)
+    forget_stack(tmp_path)
+    followed = follow_stack(caller)
     assert (followed.variables, followed.kept) == (caller, {})
+
+
+def test_pauses_between_starts_grow_and_alerts_become_few() -> None:
+    """2, 4, 8 ... 60 seconds; an alert for the first two deaths, an urgent one for the third, a
+    reminder each half hour. Ten minutes of life make the next death a first one again.
+    """
+    restarts = Restarts("worker", "worker.log")
+    now, pauses, titles = 0.0, [], []
+    for _ in range(40):
+        restarts.started(now)
+        alert = restarts.died(now, "exit code 1")
+        titles.append(alert.title if alert else "")
+        pauses.append(restarts.next_start - now)
+        now = restarts.next_start
+    assert pauses[:7] == [2, 4, 8, 16, 32, 60, 60]
+    assert titles[:4] == ["worker has ended"] * 2 + ["URGENT: worker ends again and again", ""]
+    assert [n for n, title in enumerate(titles) if title] == [0, 1, 2, 35]  # 1800 s later
+    restarts.started(now)
+    calm = restarts.died(now + 600, "exit code 1")
+    assert (calm.title, restarts.next_start - now) == ("worker has ended", 602)
+    assert restarts.deaths == 41
+
+
+def test_status_names_what_lives_and_what_is_dead(tmp_path: Path) -> None:
+    """With a supervisor the dead part is a fault of its own. Without one the whole stack is, and
+    what to do about it is said. After a restart of the machine nothing of it can live.
+    """
+    me, gone = Identity.of_this_process(), Identity(1, "another-boot:1")
+    worker = PartNote("worker", Step.DEAD, gone, 2, "2026-01-01 00:00:00", "exit code 3")
+    server = PartNote("mlflow-server", Step.UP, me)
+    external = replace(ADDRESSES, external_database="db/penstock")
+    note = StackNote(tmp_path, me, Phase.RUNNING, external, (server, worker))
+    settings = Settings(Process(home=tmp_path))
+
+    def seen(note: StackNote) -> StackHealth:
+        write_stack(note, tmp_path)
+        found = stack_health(settings, Actor("tester", Channel.CLI))
+        assert found is not None
+        return found
+
+    death = "it has ended 2 times, last at 2026-01-01 00:00:00 UTC (exit code 3)"
+    watched = seen(note)
+    assert watched.faults == (f"worker is dead: {death}",)
+    lists = f"alive: mlflow-server (process {me.pid}); dead: worker (process 1)"
+    assert stack_lines(watched) == [f"stack: supervisor (process {me.pid}) is running; {lists}"]
+    died = seen(replace(note, supervisor=replace(me, started=f"{me.started}0")))
+    assert died.faults == (f"its supervisor (process {me.pid}) has died; {lists}",)
+    assert "`penstock up`" in stack_lines(died)[-1]
+    assert seen(replace(note, supervisor=gone)).supervision == "the machine was restarted under it"
+    back = seen(replace(note, parts=(replace(server, deaths=1, reason="killed by SIGKILL"),)))
+    assert back.faults == ()
+    assert back.past_deaths[0].startswith("mlflow-server was started again: it has ended once")
+
+
+def test_abandoned_stack_lends_only_the_servers_that_live(caller: dict[str, str]) -> None:
+    """Its environment is followed: nobody asked for paper. A dead Prefect server is not named."""
+    home = Path(caller["PENSTOCK_HOME"])
+    dead = replace(Identity.of_this_process(), started="another-boot:1")
+    write_stack(StackNote(home, dead, Phase.RUNNING, ADDRESSES), home)
+    followed = follow_stack(caller)
+    assert followed.variables["PENSTOCK_ENV"] == "practice"
+    assert "PREFECT_API_URL" not in followed.variables
+    assert followed.abandoned is not None
+
+
+def test_note_of_an_earlier_version_is_read_where_its_stack_has_ended(tmp_path: Path) -> None:
+    """Of one that still runs its process is named."""
+    me = psutil.Process()
+    noted = {"pid": me.pid, "started": me.create_time() - 60, **asdict(ADDRESSES)}
+    state_file(tmp_path).write_text(json.dumps(noted))
+    found = read_stack(tmp_path)
+    assert found is not None
+    assert (found.supervised, found.addresses) == (False, ADDRESSES)
+    state_file(tmp_path).write_text(json.dumps({**noted, "started": me.create_time()}))
+    with pytest.raises(StackError, match=f"another version .* 'kill {me.pid}'"):
+        read_stack(tmp_path)

@@ -21,7 +21,7 @@ from penstock.interfaces.cli import account, exchange, ledger, machine, models, 
 from penstock.interfaces.cli.terminal import err, lost_output, out, say, work_with
 from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
-from penstock.stack import follow_running_stack
+from penstock.stack import Followed, UnreadableStackError, follow_stack
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     machine.demo,
@@ -34,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     trading.rebalance,
     trading.trade,
     account.status,
+    account.positions,
     account.slots,
     trading.halt,
     trading.resume,
@@ -63,6 +64,11 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
     ),
     ("venue", "How a venue behaves, tried with your own keys.", {"certify": venue.certify}),
 )
+
+#: Commands that show or end a stack that has lost its supervisor, or work without any.
+_SAY_IT_THEMSELVES = frozenset({"status", "doctor", "up", "down", "demo"})
+#: Commands that work where nobody can read which stack the home has.
+_MEND_IT = frozenset({"up", "down", "doctor", "demo"})
 
 
 class _Command(TyperCommand):
@@ -129,12 +135,14 @@ def _say_lost(error: Exception) -> None:
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
         out.print(f"penstock {__version__}")
         raise typer.Exit
-    followed = follow_running_stack(os.environ)
+    command = context.invoked_subcommand or ""
+    followed = _followed(command)
     work_with(followed.variables)
     process = Settings.of(os.environ).process
     send_logs(process.log_level)
@@ -146,3 +154,25 @@ def _root(
             highlight=False,
             soft_wrap=True,
         )
+    stack = followed.abandoned
+    if stack is not None and command not in _SAY_IT_THEMSELVES:
+        from penstock.interfaces.cli.remedies import STACK_REMEDY
+
+        env = followed.variables["PENSTOCK_ENV"]
+        say(
+            f"note: the supervisor of the stack of {home} (process {stack.supervisor.pid}) has "
+            f"died; this command works with {env} all the same. {STACK_REMEDY}",
+            err,
+        )
+
+
+def _followed(command: str) -> Followed:
+    """Return the environment of the stack that the command follows. One whose note is damaged stops
+    every command but those that mend it.
+    """
+    try:
+        return follow_stack(os.environ)
+    except UnreadableStackError:
+        if command not in _MEND_IT:
+            raise
+        return Followed(os.environ, {})

@@ -21,18 +21,21 @@ def status() -> None:
     Example: `penstock status`, or of another environment: `PENSTOCK_ENV=practice penstock status`
     """
     from penstock.interfaces.cli.console import status_view
-    from penstock.interfaces.cli.remedies import break_remedy, not_active
+    from penstock.interfaces.cli.remedies import break_remedy, not_active, stack_lines
     from penstock.pipeline.status import ChosenBy, read_status
 
     with opened_platform() as platform:
         seen = read_status(platform, operator())
     why = {
         ChosenBy.STACK: "the stack that runs from this home works with it",
+        ChosenBy.ABANDONED_STACK: "the stack that was started from this home worked with it",
         ChosenBy.VARIABLE: "PENSTOCK_ENV says so",
         ChosenBy.DEFAULT: "the default: PENSTOCK_ENV is not set, and no stack runs from "
         f"{seen.home}",
     }
     say(f"environment {seen.environment} ({why[seen.chosen_by]})")
+    for line in stack_lines(seen.stack):
+        say(line)
     for other in seen.others:
         say(f"this ledger has accounts of {other} too: `PENSTOCK_ENV={other} penstock status`")
     out.print(status_view(seen))
@@ -42,6 +45,30 @@ def status() -> None:
             say(f"{found.subject} of {each.account}: {way}")
     for sentence in not_active(seen.states):
         say(sentence)
+
+
+def positions(
+    portfolio: PortfolioOption = "daily",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON: amounts are texts, null is unknown.")
+    ] = False,
+) -> None:
+    """What an account holds: price, value, weight and unrealised profit at the last stored prices.
+
+    Example: `penstock positions --portfolio minute --json`
+    """
+    import json
+
+    from penstock.interfaces.cli.console import positions_view
+    from penstock.interfaces.cli.tables import positions_record
+    from penstock.pipeline.positions import list_positions
+
+    with opened_platform() as platform:
+        held = list_positions(platform, operator(), portfolio)
+    if as_json:
+        say(json.dumps(positions_record(held), indent=2))
+        return
+    out.print(positions_view(held, f"Positions of {held.account}"))
 
 
 def slots(
@@ -132,15 +159,16 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
 
 
 def report(portfolio: PortfolioOption = "daily") -> None:
-    """Write the account's HTML report: equity, live against backtest, balances, orders, breaks.
+    """Write the account's HTML report: equity, live against backtest, positions, orders, breaks.
 
     Example: `penstock report`
     """
-    from penstock.interfaces.cli.console import table_of
+    from penstock.interfaces.cli.console import positions_view, table_of
     from penstock.monitoring.tables import figures_table
     from penstock.pipeline.report import report_account
 
     with opened_platform() as platform:
         outcome = report_account(platform, operator(), portfolio)
     out.print(table_of(figures_table(outcome.figures), f"Account {outcome.account}"))
+    out.print(positions_view(outcome.holdings, "Positions"))
     out.print(outcome.summary(), soft_wrap=True)

@@ -66,10 +66,14 @@ def up(
     Example: `penstock up`, then the commands that it prints
     """
     from penstock.interfaces.cli.console import stack_commands, stack_logins, stack_view
+    from penstock.interfaces.cli.remedies import replaced_lines, stack_lines
     from penstock.pipeline.local_stack import RunningStack, run_stack, start_stack
+    from penstock.pipeline.stack_health import stack_health
     from penstock.stack import StackPorts
 
     def show(ready: RunningStack) -> None:
+        for line in replaced_lines(ready):
+            say(line)
         out.print(stack_view(ready))
         for line in [*stack_logins(ready), *stack_commands(ready)]:
             say(line)
@@ -84,6 +88,8 @@ def up(
             stack = start_stack(chosen, operator(), ports)
     if stack.was_running:
         out.print("already running:")
+        for line in stack_lines(stack_health(chosen, operator())):
+            say(line)
     if stack.was_running or not foreground:
         show(stack)
 
@@ -93,17 +99,13 @@ def down() -> None:
 
     Example: `penstock down`
     """
+    from penstock.interfaces.cli.remedies import stopped_lines
     from penstock.pipeline.local_stack import stop_stack
 
     with out.status("stopping the worker, the servers and the database ..."):
         stopped = stop_stack(settings(default_env="practice"), operator())
-    if not stopped.was_running:
-        out.print(f"nothing is running from {stopped.home}")
-        return
-    out.print(
-        "stopped: the worker, the servers, the database and their supervisor have ended; "
-        "the data stays"
-    )
+    for sentence in stopped_lines(stopped):
+        say(sentence)
 
 
 def database_migrate() -> None:

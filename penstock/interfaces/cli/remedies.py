@@ -20,14 +20,22 @@ from penstock.core.remedies import remedy
 from penstock.pipeline.breaks import OpenBreaks
 from penstock.pipeline.doctor import Subject
 from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, TradingStates
+from penstock.pipeline.local_stack import RunningStack, StoppedStack
+from penstock.pipeline.stack_health import StackHealth
+from penstock.stack import UnreadableStackError
 
+#: What brings a stack back that is not whole, and what takes it away.
+STACK_REMEDY = (
+    "`penstock up` ends what is left of it and starts all anew, `penstock down` ends it for good"
+)
 #: What mends a check of the doctor that is not well.
 CHECK_REMEDIES = {
     Subject.PYTHON: "use Python 3.11, 3.12 or 3.13",
     Subject.LIBRARIES: "run 'make clean setup': it installs the pinned set",
     Subject.CONFIGURATION: "mend the file, key or variable that the message names",
     Subject.DISK: "free some space, or set PENSTOCK_HOME to another disk",
-    Subject.STACK: "run 'make up'",
+    Subject.STACK: f"{STACK_REMEDY}; a living supervisor starts a dead part again by itself, and "
+    "the part's log says why it died",
     Subject.DATABASE: "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the "
     "embedded one",
     Subject.VENUE: "check the network and the proxy, or use PENSTOCK_ENV=practice with `penstock "
@@ -39,6 +47,36 @@ CHECK_REMEDIES = {
     Subject.REGISTRY: "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL",
     Subject.KILL_SWITCH: "delete the file once it is safe to trade",
 }
+
+
+def stack_lines(stack: StackHealth | None) -> list[str]:
+    """Return what lives of the stack and what is dead, and what to do about it."""
+    if stack is None:
+        return []
+    remedy = [f"stack: {STACK_REMEDY}"] if stack.abandoned else []
+    return [f"stack: {stack.summary}", *(f"stack: {each}" for each in stack.silent), *remedy]
+
+
+def replaced_lines(stack: RunningStack) -> list[str]:
+    """Return what `penstock up` has ended of a stack that had lost its supervisor."""
+    if stack.was_running or not stack.replaced:
+        return []
+    left = ", ".join(stack.replaced)
+    return [f"an earlier stack had lost its supervisor; ended what it had left running: {left}"]
+
+
+def stopped_lines(stack: StoppedStack) -> list[str]:
+    """Return what `penstock down` has ended."""
+    if not stack.was_running and not stack.leftovers:
+        return [f"nothing is running from {stack.home}"]
+    left = ", ".join(stack.leftovers)
+    if not stack.was_running:
+        return [f"stopped what had lost its supervisor: {left}; the data stays"]
+    lines = [
+        "stopped: the worker, the servers, the database and their supervisor have ended; "
+        "the data stays"
+    ]
+    return [*lines, *([f"what its supervisor had left was ended too: {left}"] if left else [])]
 
 
 def break_remedy(kind: BreakKind, subject: str, portfolio: str) -> str:
@@ -94,7 +132,9 @@ _ERROR_REMEDIES: dict[type[PenstockError], str] = {
     NotPracticeError: "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
     "`penstock exchange serve`",
     RealNetworkError: "use PENSTOCK_ENV=testnet, or allow it with --real-network",
-    PracticeExchangeDownError: "start it with `penstock up` or `penstock exchange serve`",
+    PracticeExchangeDownError: "start it with `penstock up`, or the exchange alone with `penstock "
+    "exchange serve`",
+    UnreadableStackError: STACK_REMEDY,
 }
 
 
