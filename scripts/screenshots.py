@@ -44,7 +44,7 @@ def secret(home: Path, name: str) -> str:
 
 def demo_report(browser: Browser, home: Path) -> None:
     """Take the report of the newest demo."""
-    reports = home.glob("demo/*/reports/demo.html")
+    reports = home.glob("demo/*/reports/demo-*.html")
     newest = max(reports, key=lambda path: path.stat().st_mtime)
     page = opened(browser, 1100, 2560)
     page.goto(newest.as_uri())

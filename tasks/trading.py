@@ -9,7 +9,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 
 from penstock.core.rebalances import RebalanceStatus
-from penstock.monitoring.tables import breaks_table, figures_table
+from penstock.monitoring.tables import (
+    breaks_table,
+    figures_table,
+    positions_sentence,
+    positions_table,
+)
 from penstock.pipeline import rebalance, reconcile, report, slots
 from penstock.pipeline.slots import DueSlot
 from tasks.artifacts import publish_file, publish_rows, publish_table, publish_text
@@ -71,5 +76,7 @@ def write_report(portfolio: str) -> str:
     outcome = report.report_account(worker_platform(), worker_actor(), portfolio)
     table = figures_table(outcome.figures)
     publish_table(f"performance-{portfolio}", table, "The account in figures")
+    held = positions_table(outcome.holdings)
+    publish_table(f"positions-{portfolio}", held, positions_sentence(outcome.holdings))
     publish_file(f"report-{portfolio}", outcome.path, "The report with its plots")
     return outcome.summary()

@@ -25,12 +25,35 @@ def empty_bars() -> pl.DataFrame:
     return pl.DataFrame(schema=BARS_SCHEMA)
 
 
+def not_a_frame(value: object) -> str | None:
+    """Return what a value is and how to make a Polars frame of it; None where it is one.
+
+    >>> not_a_frame(empty_bars().lazy())
+    'it is a LazyFrame and no Polars DataFrame: collect() makes one'
+    """
+    if isinstance(value, pl.DataFrame):
+        return None
+    kind = type(value)
+    ways = {
+        "polars": "collect() makes one" if isinstance(value, pl.LazyFrame) else "to_frame() does",
+        "pandas": "polars.from_pandas(frame.reset_index()) makes one",
+        "numpy": "polars.DataFrame(array, schema=[...]) makes one, with its columns named",
+    }
+    way = ways.get(kind.__module__.partition(".")[0], "polars.DataFrame(...) makes one of rows")
+    owner = "pandas " if kind.__module__.startswith("pandas") else ""
+    return f"it is a {owner}{kind.__name__} and no Polars DataFrame: {way}"
+
+
 def require_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
     """Return `frame` with exactly the columns and types of BARS_SCHEMA, in that order.
 
-    Raises DataError, which names the column that is missing or of a wrong type. `source` is where
-    the frame came from; the message begins with it.
+    Raises DataError, which names the column that is missing or of a wrong type, and says what to do
+    with a frame that is not Polars'. `source` is where the frame came from; the message begins with
+    it.
     """
+    wrong = not_a_frame(frame)
+    if wrong is not None:
+        raise DataError(f"{source}: {wrong}; a bars table has {list(BARS_SCHEMA)}")
     missing = [name for name in BARS_SCHEMA if name not in frame.columns]
     if missing:
         raise DataError(
@@ -47,12 +70,42 @@ def require_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
         ) from None
 
 
+def given_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Return a caller's bars as require_bars does, sorted by symbol and ts.
+
+    A further column is refused with DataError: a strategy that needs it would not see it when it
+    trades.
+    """
+    table = frame
+    if not isinstance(frame, pl.DataFrame) or frame.schema != BARS_SCHEMA:
+        table = require_bars(frame, source)
+        further = [name for name in frame.columns if name not in BARS_SCHEMA]
+        if further:
+            raise DataError(
+                f"{source}: columns {further} are none of a bars table, and no strategy sees them "
+                "when it trades: leave them out with frame.select(list(BARS_SCHEMA)), after one "
+                "venue and one timeframe were chosen where they name them"
+            )
+    return table if _is_in_order(table) else table.sort("symbol", "ts")
+
+
+def _is_in_order(table: pl.DataFrame) -> bool:
+    """Return whether the rows are sorted by symbol, then ts."""
+    symbols = table["symbol"]
+    back = np.flatnonzero(np.diff(table["ts"].to_physical().to_numpy()) < 0)
+    begins = symbols.gather(back + 1) != symbols.gather(back)
+    return bool(begins.all()) and symbols.is_sorted()
+
+
 def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> pl.DataFrame:
     """Return a wide frame of `column`: `ts` and one column per symbol, sorted by ts.
 
     A symbol without a bar has null. `symbols` chooses and orders the columns; by default all are
-    taken, sorted by name.
+    taken, sorted by name. Raises DataError where `frame` is not Polars'.
     """
+    wrong = not_a_frame(frame)
+    if wrong is not None:
+        raise DataError(f"a wide frame of '{column}': {wrong}")
     names = sorted(frame["symbol"].unique().to_list()) if symbols is None else symbols
     table = frame.pivot(on="symbol", on_columns=names, index="ts", values=column).sort("ts")
     return table.select("ts", *names)
@@ -75,7 +128,8 @@ def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     A period that has only some of its bars gives a bar all the same.
     """
     return (
-        frame.sort("symbol", "ts")
+        require_bars(frame, "bars to resample")
+        .sort("symbol", "ts")
         .group_by("symbol", pl.col("ts").dt.truncate(timeframe.value), maintain_order=True)
         .agg(
             pl.col("open").first(),

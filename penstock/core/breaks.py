@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from penstock.core.amounts import signed
 from penstock.core.instruments import Instrument, is_spot_symbol, spot_assets
 
 
@@ -52,7 +53,7 @@ class Break:
     def message(self) -> str:
         """The detail, and what accepting the break books."""
         booked = ", ".join(
-            f"{change:+f} {asset}"
+            f"{signed(change)} {asset}"
             for asset, change in sorted((self.changes or {}).items())
             if change
         )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from penstock.core.amounts import to_step
+
 
 @dataclass(frozen=True)
 class EarnBalance:
@@ -21,7 +23,7 @@ class EarnBalance:
     def message(self) -> str:
         """What is there, and what to do about it."""
         return (
-            f"{self.quantity:f} {self.asset} are in {self.programme} as {self.name}: they count "
-            "nothing here and are not traded; redeem or unstake them, and switch automatic "
+            f"{to_step(self.quantity)} {self.asset} are in {self.programme} as {self.name}: they "
+            "count nothing here and are not traded; redeem or unstake them, and switch automatic "
             "subscription off"
         )

@@ -40,9 +40,12 @@ class NoBarsError(DataError):
     """No bar of `timeframe` is stored for `exchange`."""
 
     def __init__(self, exchange: str, timeframe: str) -> None:
-        super().__init__(f"no {timeframe} bars of {exchange} are stored: ingest them first")
+        super().__init__(exchange, timeframe)
         self.exchange = exchange
         self.timeframe = timeframe
+
+    def __str__(self) -> str:
+        return f"no {self.timeframe} bars of {self.exchange} are stored: ingest them first"
 
 
 class NoSnapshotError(DataError):
@@ -136,7 +139,20 @@ class VenueUnavailableError(VenueError):
 
 
 class PracticeExchangeDownError(VenueUnavailableError):
-    """The practice exchange does not answer at the address where it should."""
+    """Nothing listens where the practice exchange should answer: no request was sent."""
+
+    def __init__(self, address: str, wanted: str) -> None:
+        super().__init__(address, wanted)
+        self.address = address
+        """Where it should answer."""
+        self.wanted = wanted
+        """What was asked of it."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wanted}: the practice exchange does not answer at {self.address}: the stack is "
+            "not running and must be started first"
+        )
 
 
 class RateLimitedError(VenueUnavailableError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
+from penstock.core.amounts import money, plain
 from penstock.core.errors import DataError
 from penstock.core.order_limits import NO_LIMITS, OrderLimits, common_limits
 from penstock.core.orders import OrderType, Side
@@ -103,13 +104,14 @@ class Instrument:
         """
         if quantity < self.min_quantity or quantity <= 0:
             return (
-                f"quantity {quantity} is under the venue's minimum {self.min_quantity} {self.base}"
+                f"quantity {plain(quantity)} is under the venue's minimum "
+                f"{plain(self.min_quantity)} {self.base}"
             )
         notional = self.notional(quantity, price)
         if notional < self.min_notional:
             return (
-                f"notional {notional:.2f} is under the venue's minimum "
-                f"{self.min_notional} {self.quote}"
+                f"notional {money(notional, self.quote)} is under the venue's minimum "
+                f"{plain(self.min_notional)} {self.quote}"
             )
         return None
 
@@ -129,13 +131,13 @@ class Instrument:
         most, notional = self._bounds(kind)
         if most is not None and quantity > most:
             return (
-                f"quantity {quantity} is over the venue's maximum of a {kind} order, "
-                f"{most:f} {self.base}"
+                f"quantity {plain(quantity)} is over the venue's maximum of a {kind} order, "
+                f"{plain(most)} {self.base}"
             )
         if notional is not None and self.notional(quantity, price) > notional:
             return (
-                f"notional {self.notional(quantity, price):.2f} is over the venue's maximum of a "
-                f"{kind} order, {notional:f} {self.quote}"
+                f"notional {money(self.notional(quantity, price), self.quote)} is over the venue's "
+                f"maximum of a {kind} order, {plain(notional)} {self.quote}"
             )
         return None
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from penstock.core.bars import given_bars
 from penstock.core.errors import StrategyError
 from penstock.core.weights import require_weights
 
@@ -91,6 +92,8 @@ class Strategy(ABC):
     def decide(self, bars: pl.DataFrame) -> pl.DataFrame:
         """Return `target_weights(bars)`, checked by require_weights, sorted by symbol and ts.
 
-        Raises StrategyError where the weights break the contract.
+        `bars` may be in any order. Raises DataError where they are no bars table, or have further
+        columns, and StrategyError where the weights break the contract.
         """
-        return require_weights(self.target_weights(bars), bars, self.name)
+        table = given_bars(bars, f"bars given to {self.name}")
+        return require_weights(self.target_weights(table), table, self.name)

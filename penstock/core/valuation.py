@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.errors import DataError
 from penstock.core.quotes import Quote
 from penstock.core.relistings import RELISTING_RATIO
@@ -96,14 +97,18 @@ def traded_price(
     value = next((each for each in (mid, close, last) if each is not None), None)
     if value is None:
         return None
-    seen = "the venue gives no last price" if last is None else f"the last price is {last:f}"
+    seen = "the venue gives no last price" if last is None else f"the last price is {to_step(last)}"
     against = " and ".join(
-        f"the {named} {each:f}"
+        f"the {named} {to_step(each)}"
         for named, each in (("middle of bid and ask is", mid), ("last close was", close))
         if each is not None
     )
     coin = "; it may be another coin, or have other units" if moved else ""
-    apart = "" if wide is None else f"; bid {wide.bid:f} and ask {wide.ask:f} are too far apart"
+    apart = (
+        ""
+        if wide is None
+        else f"; bid {plain(wide.bid)} and ask {plain(wide.ask)} are too far apart"
+    )
     reason = f"{seen}, {against or 'there is no bid and ask, and no close is known'}{apart}{coin}"
     return Price(value, PriceState.IN_DOUBT, reason)
 
@@ -120,7 +125,7 @@ def last_known_price(
     value = last if agrees else reference
     if value is None:
         return None
-    reason = f"the venue does not trade it now; it counts at its last known price {value:f}"
+    reason = f"the venue does not trade it now; it counts at its last known price {to_step(value)}"
     return Price(value, PriceState.LAST_KNOWN, reason)
 
 

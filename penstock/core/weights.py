@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from penstock.core.bars import TS
+from penstock.core.bars import TS, not_a_frame
 from penstock.core.errors import StrategyError
 
 #: Long layout, one row per bar: the fraction of equity wanted in `symbol` from the bar's close on.
@@ -11,25 +11,41 @@ from penstock.core.errors import StrategyError
 WEIGHTS_SCHEMA = pl.Schema({"symbol": pl.String(), "ts": TS, "weight": pl.Float64()})
 
 
+#: What makes rows of a frame with one column per symbol.
+_FROM_WIDE = (
+    'frame.unpivot(index="ts", variable_name="symbol", value_name="weight") makes them of one '
+    "column per symbol"
+)
+
+
 def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) -> pl.DataFrame:
     """Return `weights` with WEIGHTS_SCHEMA, sorted by symbol and ts.
 
-    Raises StrategyError unless there is exactly one row per bar. Every weight must be null or a
-    finite number in [-1, 1]. `strategy` is the name in the message.
+    Raises StrategyError unless it is a Polars frame with exactly one row per bar. Every weight must
+    be null or a finite number in [-1, 1]. `strategy` is the name in the message.
     """
+    wrong = not_a_frame(weights)
+    if wrong is not None:
+        raise StrategyError(f"weights of {strategy}: {wrong}; they have {list(WEIGHTS_SCHEMA)}")
     missing = [name for name in WEIGHTS_SCHEMA if name not in weights.columns]
     if missing:
+        wide = missing == ["symbol", "weight"]
         raise StrategyError(
-            f"{strategy}: target_weights returned no column {missing}; "
-            f"it must return {list(WEIGHTS_SCHEMA)}"
+            f"weights of {strategy} have no column {missing}: they have one row per bar with "
+            f"{list(WEIGHTS_SCHEMA)}" + (f"; {_FROM_WIDE}" if wide else "")
         )
-    table = weights.select(pl.col(name).cast(dtype) for name, dtype in WEIGHTS_SCHEMA.items()).sort(
-        "symbol", "ts"
-    )
+    try:
+        table = weights.select(pl.col(name).cast(dtype) for name, dtype in WEIGHTS_SCHEMA.items())
+    except pl.exceptions.PolarsError as error:
+        raise StrategyError(
+            f"weights of {strategy}: a column has the wrong type ({error}); they have "
+            f"{dict(WEIGHTS_SCHEMA)}"
+        ) from None
+    table = table.sort("symbol", "ts")
     if not (_has_keys_of(table, bars) or _has_keys_of(table, bars.sort("symbol", "ts"))):
         raise StrategyError(
-            f"{strategy}: target_weights returned {table.height} rows for {bars.height} bars, "
-            "or other keys: it must return one row for each bar, null where it has no decision"
+            f"weights of {strategy} have {table.height} rows for {bars.height} bars, or other "
+            "keys: they have one row for each bar, null where there is no decision"
         )
     given = table["weight"]
     if not (np.abs(given.drop_nulls().to_numpy()) <= 1 + 1e-9).all():  # NaN is not

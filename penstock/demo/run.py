@@ -30,7 +30,8 @@ from penstock.demo.history import DemoHistory, parquet_history, synthetic_histor
 from penstock.demo.summary import PORTFOLIO, DemoResult, result_of
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
-from penstock.pipeline.promote import promote_candidate
+from penstock.pipeline.positions import list_positions
+from penstock.pipeline.promote import PromotionOutcome, promote_candidate
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.pipeline.research import ResearchOutcome, planned_trials, run_research
 from penstock.pipeline.slots import SlotOutcome, trade_slot
@@ -38,6 +39,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.promotion.criteria import CRITERIA
 from penstock.promotion.gate import GateDecision, judge
 from penstock.settings import Settings, StackSecret, practice_keys, stack_secret
 from penstock.simulation.fill_model import FillModel
@@ -118,11 +120,12 @@ class _Demo:
             ingested_at_end=ended,
             research=research,
             promotion=promotion,
-            project_decision=_project_decision(platform, template, promotion.version.version),
+            project_decision=_project_decision(platform, template, promotion),
             slots=slots,
             reconciled=reconciled,
             drift=drift,
             took=self.took,
+            holdings=list_positions(platform, actor, PORTFOLIO),
         )
 
     @contextmanager
@@ -232,7 +235,15 @@ def _practice(
         yield server, PracticeControl(server.url, token=token)
 
 
-def _project_decision(platform: Platform, template: Settings, version: str) -> GateDecision:
-    """Return what the project's own thresholds say of the version that the demo let through."""
-    name = platform.settings.study(PORTFOLIO).register_as
-    return judge(platform.registry.evidence(name, version), None, template.promotion(PORTFOLIO))
+def _project_decision(
+    platform: Platform, template: Settings, promoted: PromotionOutcome
+) -> GateDecision:
+    """Return what the project's own thresholds say of the version that the demo judged, as the
+    first candidate. What was measured of the registered version itself (reproduction, rehearsal)
+    is taken over: the demo leaves those bounds as they are.
+    """
+    version, own = promoted.version, promoted.promotion.gate.verdicts
+    judged_here = {criterion.__name__ for criterion in CRITERIA} | {"beats_champion"}
+    further = [verdict for verdict in own if verdict.criterion not in judged_here]
+    evidence = platform.registry.evidence(version.name, version.version)
+    return judge(evidence, None, template.promotion(PORTFOLIO), further)

@@ -1,6 +1,7 @@
 """What the demo returns at its end: every step's outcome, the figures, and the HTML report."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,14 +12,20 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import report_frame
 from penstock.demo.history import DemoHistory
 from penstock.monitoring.drift import DriftReport
-from penstock.monitoring.reports import DemoReport, write_demo_report
-from penstock.monitoring.tables import fills_table, orders_table
+from penstock.monitoring.positions import Holdings
+from penstock.monitoring.reports import DemoReport, report_path, write_demo_report
+from penstock.monitoring.tables import (
+    fills_table,
+    orders_table,
+    positions_sentence,
+    positions_table,
+)
 from penstock.pipeline.ingest import IngestOutcome
 from penstock.pipeline.promote import PromotionOutcome
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.pipeline.research import ResearchOutcome
 from penstock.pipeline.slots import SlotOutcome
-from penstock.promotion.gate import GateDecision
+from penstock.promotion.gate import CandidateStatus, GateDecision
 from penstock.research.engine.results import parameters_text
 from penstock.research.plots import equity_figure, trials_figure
 from penstock.wiring import Platform
@@ -34,7 +41,7 @@ class DemoResult:
     home: Path
     """The demo's folder."""
     report: Path
-    """The HTML report in it."""
+    """This run's HTML report in it. Those of earlier runs stay."""
     ingested: tuple[IngestOutcome, ...]
     """What came in before trading."""
     ingested_at_end: tuple[IngestOutcome, ...]
@@ -43,6 +50,8 @@ class DemoResult:
     promotion: PromotionOutcome
     project_decision: GateDecision
     """What the project's own thresholds say of the candidate."""
+    made_at: datetime
+    """When the report was made."""
     slots: tuple[SlotOutcome, ...]
     reconciled: ReconcileOutcome
     drift: DriftReport
@@ -55,6 +64,8 @@ class DemoResult:
     """How many of these failed."""
     orders: tuple[OrderRecord, ...]
     fills: tuple[Fill, ...]
+    holdings: Holdings
+    """What the account holds at the end."""
 
 
 def result_of(
@@ -70,19 +81,21 @@ def result_of(
     reconciled: ReconcileOutcome,
     drift: DriftReport,
     took: dict[str, float],
+    holdings: Holdings,
 ) -> DemoResult:
     """Gather what the steps returned and what is stored now, and write the report."""
     account = platform.environment.account_of(PORTFOLIO).name
-    checks = _checks(platform)
+    checks, made_at = _checks(platform), platform.machine_clock.now()
     result = DemoResult(
         history=history,
         home=platform.home,
-        report=platform.home / "reports" / "demo.html",
+        report=report_path(platform.home / "reports", "demo", made_at),
         ingested=tuple(ingested),
         ingested_at_end=tuple(ingested_at_end),
         research=research,
         promotion=promotion,
         project_decision=project_decision,
+        made_at=made_at,
         slots=tuple(slots),
         reconciled=reconciled,
         drift=drift,
@@ -92,8 +105,9 @@ def result_of(
         checks_not_met=checks.filter(~pl.col("success")).height,
         orders=tuple(platform.ledger.orders(account)),
         fills=tuple(platform.ledger.fills(account)),
+        holdings=holdings,
     )
-    _write_report(platform, result, checks)
+    _write_report(result, checks)
     return result
 
 
@@ -121,8 +135,9 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
         (
             "promoted",
-            f"{result.promotion.version.label}: {result.promotion.promotion.gate.decision}",
+            f"{result.promotion.version.label}: {result.promotion.promotion.gate.status}",
         ),
+        ("project's thresholds", project_sentence(result.project_decision).partition(":")[0]),
         (
             "slots",
             f"{len(ended)} of {len(result.slots)} done"
@@ -131,10 +146,20 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ("orders", f"{len(result.orders)}, {filled} filled"),
         ("fills", f"{len(result.fills)}, notional {notional:,.2f}"),
         ("sent in this run", f"{sum(each.sent for each in ran)} orders"),
+        ("held at the end", positions_sentence(result.holdings)),
         ("reconciliation", result.reconciled.summary()),
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
     ]
     return pl.DataFrame(rows, schema=["what", "value"], orient="row")
+
+
+def project_sentence(decision: GateDecision) -> str:
+    """Return what the project's own thresholds say of the demo's candidate, pass or fail."""
+    named = "configs/promotion.yaml"
+    if decision.decision is not CandidateStatus.REJECTED:
+        return f"{named} would let it pass, too: {decision.reason}"
+    failed = len(decision.failures)
+    return f"{named} would reject it, by {failed} of {len(decision.verdicts)}: {decision.reason}"
 
 
 def _new_bars(result: DemoResult) -> str:
@@ -151,17 +176,21 @@ def _new_bars(result: DemoResult) -> str:
     )
 
 
-def _write_report(platform: Platform, result: DemoResult, checks: pl.DataFrame) -> None:
+def _write_report(result: DemoResult, checks: pl.DataFrame) -> None:
     ingest = [
         report_frame(outcome.reports).with_columns(timeframe=pl.lit(outcome.timeframe.value))
         for outcome in (*result.ingested, *result.ingested_at_end)
     ]
     report = DemoReport(
-        made_at=platform.machine_clock.now(),
+        made_at=result.made_at,
         summary=summary_table(result),
         ingest=pl.concat(ingest),
         checks=_checks_by_kind(checks),
+        promoted=result.promotion.summary(),
         verdicts=result.promotion.promotion.gate.table(),
+        project_says=project_sentence(result.project_decision),
+        project_verdicts=result.project_decision.table(),
+        positions=positions_table(result.holdings),
         orders=orders_table(result.orders),
         fills=fills_table(result.fills),
         trials_figure=trials_figure(result.research.result),

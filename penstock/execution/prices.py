@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.errors import ConfigError, VenueError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill
@@ -113,10 +114,10 @@ def _by_the_last_trade(
     found = last_known_price(shown, trade.price, tolerance)
     if found is None or found.value == shown or (shown is None and is_new):
         return found
-    seen = "shows no price of it" if shown is None else f"shows {shown:f} as its last price"
+    seen = "shows no price of it" if shown is None else f"shows {to_step(shown)} as its last price"
     reason = (
-        f"the venue does not trade it now and {seen}; the account traded it at {trade.price:f} "
-        f"on {trade.at:%F}, and no close is known"
+        f"the venue does not trade it now and {seen}; the account traded it at "
+        f"{plain(trade.price)} on {trade.at:%F}, and no close is known"
     )
     return Price(trade.price if shown is None else shown, PriceState.IN_DOUBT, reason)
 

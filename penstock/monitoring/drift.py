@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from penstock.core.bars import TS
+from penstock.core.bars import TS, not_a_frame
 from penstock.core.errors import DataError
 
 #: An equity curve: the equity in quote units after the bar (or slot) `ts`.
@@ -98,6 +98,9 @@ def explain_difference(
 
 
 def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    wrong = not_a_frame(frame)
+    if wrong is not None:
+        raise DataError(f"drift: the {name} curve: {wrong}")
     missing = [column for column in EQUITY_SCHEMA if column not in frame.columns]
     if missing:
         raise DataError(

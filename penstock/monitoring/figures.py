@@ -23,13 +23,15 @@ class AccountFigures:
     """Equity after the newest traded slot (quote units); None where none was traded."""
     performance: Performance | None = None
     """What it earned from day to day; None where no slot was traded."""
+    quote: str = "USDT"
+    """The asset that amounts are in."""
 
 
 def figures_of(
-    totals: AccountTotals, state: TradingState, open_breaks: int, equity: pl.DataFrame
+    totals: AccountTotals, state: TradingState, open_breaks: int, equity: pl.DataFrame, quote: str
 ) -> AccountFigures:
-    """Return an account's figures. `equity` has columns equity, transferred, the oldest first: the
-    first slot, and the last of each day.
+    """Return an account's figures, amounts in `quote`. `equity` has columns equity, transferred,
+    the oldest first: the first slot, and the last of each day.
     """
     traded = bool(equity.height)
     return AccountFigures(
@@ -38,4 +40,5 @@ def figures_of(
         open_breaks=open_breaks,
         equity=float(equity["equity"][-1]) if traded else None,
         performance=performance_of(equity) if traded else None,
+        quote=quote,
     )

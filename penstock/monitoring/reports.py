@@ -4,20 +4,35 @@ DemoReport and PerformanceReport have one field per section, so that none can be
 """
 
 import html
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from penstock.core.amounts import to_step
 from penstock.core.extras import extra
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.returns import performance_of
 
 #: The number of rows that are shown; a longer table says how many it has.
 MAX_ROWS = 500
+#: What the columns of a table of positions mean.
+_POSITIONS_TEXT = (
+    "A price is the newest stored close, or that of the account's newest trade where no bar is "
+    "stored; its age is by the venue's time. "
+    "Unrealised profit is the quantity times the price less the entry price, the average price "
+    "paid; fees in the quote asset are not in it."
+)
+#: So few slots are drawn as points too: a line needs two, and a day's change is to be seen.
+_FEW_POINTS = 40
+#: Words that are coloured like yes and no.
+_MARKED = {"passed": "yes", "failed": "no"}
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f4b; --bad: #c0392b; }
@@ -56,7 +71,8 @@ class Section:
 class DemoReport:
     """What a run of the whole pipeline did, from ingested rows to live equity.
 
-    Tables may be empty; none is absent. Each field is the table or figure of one section.
+    Tables may be empty; none is absent. Each field is the table, the text or the figure of one
+    section. The demo's gate lets anything pass: what the project's own thresholds say stands first.
     """
 
     made_at: datetime
@@ -64,7 +80,11 @@ class DemoReport:
     summary: pl.DataFrame
     ingest: pl.DataFrame
     checks: pl.DataFrame
+    promoted: str
     verdicts: pl.DataFrame
+    project_says: str
+    project_verdicts: pl.DataFrame
+    positions: pl.DataFrame
     orders: pl.DataFrame
     fills: pl.DataFrame
     trials_figure: Any
@@ -77,9 +97,11 @@ class DemoReport:
             drift_section(self.drift),
             Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
             Section("Search trials", figure=self.trials_figure),
-            Section("Promotion verdicts", table=self.verdicts, empty="No version was judged."),
+            Section("The project's thresholds", self.project_says, self.project_verdicts),
+            Section("Promotion verdicts", self.promoted, self.verdicts),
             Section("Ingest", table=self.ingest, empty="No symbol was ingested."),
             Section("Checks", table=self.checks, empty="No check was run."),
+            Section("Positions", _POSITIONS_TEXT, self.positions, empty="Nothing is held."),
             Section("Orders", table=self.orders, empty="No order was placed."),
             Section("Fills", table=self.fills, empty="Nothing was filled."),
         ]
@@ -97,7 +119,8 @@ class PerformanceReport:
     account: str
     """The account's name."""
     summary: pl.DataFrame
-    balances: pl.DataFrame
+    positions: pl.DataFrame
+    positions_sentence: str
     orders: pl.DataFrame
     breaks: pl.DataFrame
     equity: pl.DataFrame
@@ -113,7 +136,12 @@ class PerformanceReport:
             Section("Summary", table=self.summary),
             self._equity_section(),
             *live,
-            Section("Balances", table=self.balances, empty="The account holds nothing."),
+            Section(
+                "Positions",
+                f"The account's {self.positions_sentence}. {_POSITIONS_TEXT}",
+                self.positions,
+                empty="The account holds nothing.",
+            ),
             Section("Orders", self._left_out(), self.orders, empty="No order was placed."),
             Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
         ]
@@ -167,29 +195,38 @@ def equity_figure(drift: DriftReport) -> Any:
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
-    """Return a plotly figure of an account's equity and cash and, below, of its return.
+    """Return a plotly figure of an account's equity and, below, of its cash and of its return.
 
-    `equity` has the columns at, equity, cash and transferred, in quote units. The return leaves
-    transfers out.
+    `equity` has the columns at, equity, cash and transferred, in quote units. Each has an axis of
+    its own: beside the cash, which reaches down to nothing, the equity would be a straight line.
+    The return leaves transfers out. Few slots are drawn as points.
     """
     with extra("research"):
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
 
     instants, earned = equity["at"].to_list(), performance_of(equity)
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
-    for name in ("equity", "cash"):
-        figure.add_trace(
-            go.Scatter(x=instants, y=equity[name].to_list(), name=name, mode="lines"), row=1, col=1
-        )
-    figure.add_trace(
-        go.Scatter(x=instants, y=(earned.growth - 1).tolist(), name="return", mode="lines"),
-        row=2,
-        col=1,
+    rows = (
+        ("equity", equity["equity"].to_list(), "equity, quote units", ",.6~f"),
+        ("return", (earned.growth - 1).tolist(), "return, transfers<br>left out", "+.2~%"),
+        ("cash", equity["cash"].to_list(), "cash, quote units", ",.6~f"),
     )
-    figure.update_yaxes(title_text="quote units", row=1, col=1)
-    figure.update_yaxes(title_text="return, transfers left out", tickformat="+.1%", row=2, col=1)
-    return figure.update_layout(height=480, template="plotly_white", margin={"t": 40, "b": 40})
+    figure = make_subplots(
+        rows=len(rows), shared_xaxes=True, row_heights=[0.5, 0.25, 0.25], vertical_spacing=0.05
+    )
+    mode = "lines+markers" if equity.height <= _FEW_POINTS else "lines"
+    for row, (name, values, title, ticks) in enumerate(rows, 1):
+        line = go.Scatter(x=instants, y=values, name=name, mode=mode)
+        figure.add_trace(line, row=row, col=1)
+        figure.update_yaxes(title_text=title, tickformat=ticks, row=row, col=1)
+    return figure.update_layout(height=640, template="plotly_white", margin={"t": 40, "b": 40})
+
+
+def report_path(folder: Path, name: str, made_at: datetime) -> Path:
+    """Return a new file's path in `folder`: name and time. No report takes the place of another."""
+    stem = f"{name}-{made_at:%Y-%m-%d-%H%M%S}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(path for each in names if not (path := folder / f"{each}.html").exists())
 
 
 def write_demo_report(report: DemoReport, path: Path) -> Path:
@@ -276,10 +313,12 @@ def _table(table: pl.DataFrame, empty: str) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return f'<td class="{"yes" if value else "no"}">{"yes" if value else "no"}</td>'
-    if isinstance(value, int | float) or type(value).__name__ == "Decimal":
+    if isinstance(value, int | float | Decimal):
         return f'<td class="number">{format_number(value)}</td>'
     if isinstance(value, datetime):
         return f"<td>{value:%Y-%m-%d %H:%M:%S}</td>"
+    if value in _MARKED:
+        return f'<td class="{_MARKED[str(value)]}">{value}</td>'
     text = "" if value is None else html.escape(str(value))
     return f'<td class="text">{text}</td>' if len(text) > 60 else f"<td>{text}</td>"
 
@@ -287,10 +326,10 @@ def _cell(value: object) -> str:
 def format_number(value: object) -> str:
     """Return a number as text: whole ones grouped, others with six significant digits.
 
-    A Decimal is shown as it is.
+    A Decimal has its digits, but no zeros at its end. No number has an exponent or a minus zero.
     """
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return f"{value:,.0f}"
-    if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
-    return str(value)
+        return f"{value:z,.0f}"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:z,.2f}" if abs(value) >= 1000 else to_step(Decimal(f"{value:.6g}"))
+    return to_step(value) if isinstance(value, Decimal) else str(value)

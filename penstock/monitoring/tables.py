@@ -1,18 +1,21 @@
 """Values of an account as tables for people: in HTML reports, artifacts and the terminal.
 
-Amounts are text, so that no digit is lost.
+Amounts are text, as penstock.core.amounts writes them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 import polars as pl
 
 from penstock.core.account_totals import TOTALS
+from penstock.core.amounts import money, money_change, plain, to_step
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.monitoring.figures import AccountFigures
+from penstock.monitoring.positions import Holdings, Position
 
 #: The columns of every table of orders, by heading: in reports, artifacts and the ledger's view.
 ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
@@ -20,8 +23,8 @@ ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
     "symbol": lambda order: order.request.symbol,
     "venue": lambda order: order.request.venue,
     "side": lambda order: order.request.side.value,
-    "quantity": lambda order: f"{order.request.quantity.normalize():f}",
-    "filled": lambda order: f"{order.filled_quantity.normalize():f}",
+    "quantity": lambda order: plain(order.request.quantity),
+    "filled": lambda order: plain(order.filled_quantity),
     "state": lambda order: order.state.value,
     "ended": lambda order: "" if order.end_cause is None else order.end_cause.value,
     "version": lambda order: order.strategy_version,
@@ -32,21 +35,26 @@ _FILL_COLUMNS = ("at", "symbol", "side", "quantity", "price", "fee", "trade")
 
 def figures_table(figures: AccountFigures) -> pl.DataFrame:
     """Return an account's figures: columns figure, value (text)."""
+    quote = figures.quote
     slots = ", ".join(f"{count} {status}" for status, count in sorted(figures.totals.slots.items()))
     rows = [
         ("trading state", str(figures.trading_state)),
         ("slots", slots or "none yet"),
-        *((name.replace("_", " "), _total(getattr(figures.totals, name))) for name in TOTALS),
+        *(
+            (name.replace("_", " "), _total(getattr(figures.totals, name), quote))
+            for name in TOTALS
+        ),
         ("open breaks", str(figures.open_breaks)),
     ]
     if figures.equity is not None and figures.performance is not None:
         earned = figures.performance
-        rows.append(("equity", f"{figures.equity:,.2f}"))
+        rows.append(("equity", money(figures.equity, quote)))
         if earned.paid_in or earned.paid_out:
-            moved = f"{earned.paid_in:,.2f} in, {earned.paid_out:,.2f} out: no gain, no loss"
+            paid_in, paid_out = (money(each, quote) for each in (earned.paid_in, earned.paid_out))
+            moved = f"{paid_in} in, {paid_out} out: no gain, no loss"
             rows.append(("transfers", moved))
         rows += [
-            ("return since the first slot", f"{earned.total_return:+.2%}"),
+            ("return since the first slot", f"{earned.total_return:+z.2%}"),
             ("deepest fall, by the day", f"{earned.deepest_fall:.2%}"),
         ]
     return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
@@ -65,9 +73,9 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
             fill.at,
             fill.symbol,
             fill.side.value,
-            f"{fill.quantity.normalize():f}",
-            f"{fill.price.normalize():f}",
-            f"{fill.fee.normalize():f} {fill.fee_asset}",
+            plain(fill.quantity),
+            plain(fill.price),
+            f"{to_step(fill.fee)} {fill.fee_asset}",
             fill.trade_id,
         )
         for fill in reversed(list(fills))
@@ -75,16 +83,82 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
     return _frame(rows, _FILL_COLUMNS)
 
 
-def balances_table(balances: Mapping[str, Decimal]) -> pl.DataFrame:
-    """Return the balances: columns asset, quantity (text)."""
-    rows = [(asset, f"{amount.normalize():f}") for asset, amount in sorted(balances.items())]
-    return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
+#: The columns of every table of positions.
+POSITION_COLUMNS = (
+    *("position", "quantity", "entry_price", "price", "value", "weight", "unrealised", "price_age"),
+)
+UNKNOWN = "unknown"
+
+
+def positions_table(holdings: Holdings) -> pl.DataFrame:
+    """Return what an account holds (POSITION_COLUMNS, text), cash last.
+
+    `value` and `unrealised` are in the quote asset, `weight` is of equity. What is not known says
+    so. There are no rows where the account has nothing.
+    """
+    rows = [_position_row(holdings, each) for each in holdings.positions]
+    if holdings.cash or rows:
+        cash, weight = holdings.cash, _weight(holdings, holdings.cash)
+        value = money(cash, holdings.quote)
+        rows.append((f"cash, {holdings.quote}", "", "", "", value, weight, "", ""))
+    return pl.DataFrame(rows, schema=dict.fromkeys(POSITION_COLUMNS, pl.String), orient="row")
+
+
+def positions_sentence(holdings: Holdings) -> str:
+    """Return what all positions and the cash are worth, or why that is not known."""
+    equity = holdings.equity
+    if equity is None:
+        return f"equity is unknown: no price of {', '.join(holdings.unpriced)} is stored"
+    return f"equity is {money(equity, holdings.quote)} {holdings.quote} at the last prices"
+
+
+def _position_row(holdings: Holdings, held: Position) -> tuple[str, ...]:
+    rules = holdings.instruments.get(held.symbol)
+    step, tick = (None, None) if rules is None else (rules.lot_step, rules.price_tick)
+    quote = holdings.quote
+    weight = _weight(holdings, held.value) if held.counted else "not counted"
+    return (
+        held.symbol,
+        to_step(held.quantity, step),
+        UNKNOWN if held.entry_price is None else to_step(held.entry_price, tick),
+        UNKNOWN if held.price is None else to_step(held.price.value, tick),
+        UNKNOWN if held.value is None else money(held.value, quote),
+        weight,
+        UNKNOWN if held.unrealised is None else money_change(held.unrealised, quote),
+        _age(held),
+    )
+
+
+def _age(held: Position) -> str:
+    """Return how old a price is, or from when it is where the venue's time is not known."""
+    if held.age is not None:
+        return age_text(held.age)
+    return UNKNOWN if held.price is None else f"of {held.price.at:%Y-%m-%d %H:%M}"
+
+
+def _weight(holdings: Holdings, value: Decimal | None) -> str:
+    weight = holdings.weight(value)
+    return UNKNOWN if weight is None else f"{weight:.1%}"
+
+
+def age_text(age: timedelta) -> str:
+    """Return how old something is, in the largest unit of which it has two.
+
+    >>> age_text(timedelta(seconds=90)), age_text(timedelta(hours=30)), age_text(timedelta(days=3))
+    ('90 s', '30 h', '3 d')
+    """
+    seconds = int(age.total_seconds())
+    units = (("d", 86_400), ("h", 3_600), ("min", 60))
+    return next(
+        (f"{seconds // size} {unit}" for unit, size in units if seconds >= 2 * size),
+        f"{seconds} s",
+    )
 
 
 def breaks_table(breaks: Sequence[Break]) -> pl.DataFrame:
     """Return breaks: columns subject, kind, ledger, venue, detail (text)."""
     rows = [
-        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail)
+        (b.subject, b.kind.value, _amount(b.ledger_value), _amount(b.venue_value), b.detail)
         for b in breaks
     ]
     columns = ("subject", "kind", "ledger", "venue", "detail")
@@ -97,10 +171,10 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
     return pl.DataFrame(list(rows), schema=list(columns), orient="row")
 
 
-def _total(figure: object) -> str:
-    """Return a total as people read it: amounts in cents."""
-    return f"{figure:,.2f}" if isinstance(figure, Decimal) else str(figure)
+def _total(figure: object, quote: str) -> str:
+    """Return a total as people read it: amounts by the places of the quote asset."""
+    return money(figure, quote) if isinstance(figure, Decimal) else str(figure)
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _amount(value: Decimal | None) -> str:
+    return "" if value is None else to_step(value)

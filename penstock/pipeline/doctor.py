@@ -12,12 +12,18 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from penstock.core.actors import Actor
-from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.errors import (
+    ConfigError,
+    PenstockError,
+    PracticeExchangeDownError,
+    VenueUnavailableError,
+)
 from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.stack_health import stack_health
 from penstock.pipeline.use_case import use_case
+from penstock.ports import ModelVersion
 from penstock.settings import MarketSettings, Settings
 from penstock.wiring import Platform, open_platform
 
@@ -119,6 +125,8 @@ def _failed(subject: Subject, error: Exception) -> HealthCheck:
     cause = subject
     if isinstance(error, ConfigError):
         cause = Subject.CONFIGURATION
+    elif isinstance(error, PracticeExchangeDownError):
+        cause = Subject.STACK
     elif isinstance(error, VenueUnavailableError):
         cause = Subject.VENUE
     return HealthCheck(subject, False, str(error), cause)
@@ -189,6 +197,8 @@ def _venue(platform: Platform) -> str:
     try:
         listed_limits(platform)
         count = len(platform.market.instruments())
+    except PracticeExchangeDownError:
+        raise
     except VenueUnavailableError as error:
         raise VenueUnavailableError(f"{error}; {asked}") from None
     return f"{market.ccxt_id}: {count} instruments; {asked}"
@@ -249,13 +259,19 @@ def _registry(platform: Platform) -> str:
     ]
     found = {each.name: platform.registry.find(each.name, each.alias) for each in wanted}
     named = (
-        f"{name} trades version {version.version}"
+        f"{name} trades version {version.version}{_gate(version)}"
         for name, version in found.items()
         if version is not None
     )
     without = ", ".join(name for name, version in found.items() if version is None)
     seen = [*named, *([f"no champion yet of {without}"] if without else [])]
     return "; ".join([platform.tracking_address, *seen])
+
+
+def _gate(version: ModelVersion) -> str:
+    """Return what the gate decided about a version; "" where that is not kept with it."""
+    decided = version.tags.get("gate", "")
+    return f" ({decided})" if decided else ""
 
 
 def _kill_switch(platform: Platform) -> str:

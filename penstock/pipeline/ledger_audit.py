@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.actors import Actor
+from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
 from penstock.core.profit import Profits, profits
 from penstock.pipeline.use_case import use_case
@@ -29,6 +30,10 @@ class LedgerView:
     """What the account's strategies made."""
     last_prices: Mapping[str, Decimal]
     """Price of the newest fill until then, by symbol. Unrealised profit is measured at it."""
+    quote: str
+    """The asset that amounts are in."""
+    instruments: Mapping[str, Instrument]
+    """The instruments that orders are planned with now, by symbol: how amounts are written."""
 
 
 @use_case
@@ -55,4 +60,6 @@ def show_ledger(
         state.balances,
         profits(fills),
         {fill.symbol: fill.price for _, fill in sorted(fills, key=lambda pair: pair[1].at)},
+        platform.settings.universe.quote,
+        platform.control_store.planned_instruments(account),
     )

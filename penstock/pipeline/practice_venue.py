@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from penstock.core.actors import Actor
+from penstock.core.amounts import to_step
 from penstock.core.errors import (
     ConfigError,
     NotPracticeError,
@@ -36,7 +37,7 @@ class PracticeTransfer:
     def summary(self) -> str:
         """Return the transfer in one sentence."""
         way = "deposited to" if self.quantity > 0 else "withdrawn from"
-        moved, held = (f"{amount.normalize():f}" for amount in (abs(self.quantity), self.held))
+        moved, held = map(to_step, (abs(self.quantity), self.held))
         return (
             f"{moved} {self.asset} {way} {self.account} at the practice exchange: it has {held} now"
         )
@@ -140,7 +141,7 @@ def _transfer(
     if named not in known:
         raise ConfigError(f"'{asset}' is none of the universe's assets: {', '.join(sorted(known))}")
     if not quantity.is_finite() or quantity <= 0:
-        raise ConfigError(f"an amount is above zero, not {quantity}")
+        raise ConfigError(f"an amount is above zero, not {to_step(quantity)}")
     (control.deposit if sign > 0 else control.withdraw)(key, named, quantity)
     return PracticeTransfer(
         account.name, named, sign * quantity, control.balances(key).get(named, Decimal(0))
@@ -163,9 +164,7 @@ def _control(settings: Settings) -> PracticeControl:
     try:
         control.now()
     except VenueUnavailableError:
-        raise PracticeExchangeDownError(
-            f"the practice exchange does not answer at {control.url}"
-        ) from None
+        raise PracticeExchangeDownError(control.url, "a control call") from None
     return control
 
 

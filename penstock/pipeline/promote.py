@@ -28,12 +28,11 @@ class PromotionOutcome:
 
     def summary(self) -> str:
         """Return the decision in one sentence."""
-        gate = self.promotion.gate
         tail = ""
         if self.promotion.moved:
             before, after = self.promotion.champion_before, self.promotion.champion_after
             tail = f"; champion was {before or 'none'}, is version {after}"
-        return f"{self.version.label}: {gate.decision}: {gate.reason}{tail}"
+        return f"{self.version.label}: {self.promotion.gate.sentence()}{tail}"
 
 
 @use_case
@@ -90,7 +89,8 @@ def promote_candidate(
     )
     outcome = PromotionOutcome(promotion)
     if promotion.moved:
-        platform.notifier.notify(f"{candidate.name}: new champion", outcome.summary())
+        title = f"{candidate.name}: new {promotion.gate.status}"
+        platform.notifier.notify(title, outcome.summary())
     return outcome
 
 

@@ -7,8 +7,21 @@ from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, DataError, PromotionError, VenueError
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.figures import AccountFigures, figures_of
-from penstock.monitoring.reports import MAX_ROWS, PerformanceReport, write_performance_report
-from penstock.monitoring.tables import balances_table, breaks_table, figures_table, orders_table
+from penstock.monitoring.positions import Holdings
+from penstock.monitoring.reports import (
+    MAX_ROWS,
+    PerformanceReport,
+    report_path,
+    write_performance_report,
+)
+from penstock.monitoring.tables import (
+    breaks_table,
+    figures_table,
+    orders_table,
+    positions_sentence,
+    positions_table,
+)
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
@@ -20,6 +33,7 @@ class ReportOutcome:
     account: str
     path: Path
     figures: AccountFigures
+    holdings: Holdings
     not_compared: str = ""
     """Why live is not compared with the backtest; "" where it is."""
 
@@ -35,22 +49,22 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
     account = platform.environment.account_of(portfolio).name
     now = platform.machine_clock.now()
     figures = account_figures(platform, account)
+    holdings = list_positions(platform, actor, portfolio)
     drift, not_compared = _drift(platform, portfolio)
     report = PerformanceReport(
         made_at=now,
         account=account,
         summary=figures_table(figures),
-        balances=balances_table(platform.ledger.balances(account)),
+        positions=positions_table(holdings),
+        positions_sentence=positions_sentence(holdings),
         orders=orders_table(platform.ledger.newest_orders(account, MAX_ROWS)),
         order_count=figures.totals.orders,
         breaks=breaks_table(platform.control_store.open_breaks(account)),
         equity=platform.control_store.equity_history(account),
         drift=drift,
     )
-    path = write_performance_report(
-        report, platform.home / "reports" / f"{account}-{now:%Y-%m-%d}.html"
-    )
-    return ReportOutcome(account, path, figures, not_compared)
+    path = write_performance_report(report, report_path(platform.home / "reports", account, now))
+    return ReportOutcome(account, path, figures, holdings, not_compared)
 
 
 def _drift(platform: Platform, portfolio: str) -> tuple[DriftReport | None, str]:
@@ -77,4 +91,5 @@ def account_figures(platform: Platform, account: str) -> AccountFigures:
         platform.control_store.trading_state(account).state,
         len(platform.control_store.open_breaks(account)),
         platform.control_store.equity_by_day(account),
+        platform.settings.universe.quote,
     )

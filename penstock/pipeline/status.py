@@ -8,7 +8,9 @@ from pathlib import Path
 from penstock.core.actors import Actor
 from penstock.core.breaks import Break
 from penstock.monitoring.figures import AccountFigures
+from penstock.monitoring.positions import Holdings
 from penstock.pipeline.halts import TradingStates, trading_states
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures
 from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.pipeline.use_case import use_case
@@ -50,6 +52,8 @@ class AccountStatus:
     account: str
     figures: AccountFigures
     breaks: tuple[Break, ...]
+    holdings: Holdings
+    """What it holds, at the last stored prices."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class SystemStatus:
 
 @use_case
 def read_status(platform: Platform, actor: Actor) -> SystemStatus:
-    """Read the present state. The venue is not asked."""
+    """Read the present state. No venue is asked, but for the practice exchange's time."""
     accounts = platform.environment.accounts
     coverage = platform.bar_inventory.coverage(platform.exchange_name)
     stack = stack_health(platform.settings, actor)
@@ -98,6 +102,7 @@ def read_status(platform: Platform, actor: Actor) -> SystemStatus:
                 account.name,
                 account_figures(platform, account.name),
                 tuple(platform.control_store.open_breaks(account.name)),
+                list_positions(platform, actor, portfolio),
             )
             for portfolio, account in accounts.items()
         ),

@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from penstock.core.amounts import money, plain
 from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets
 from penstock.core.orders import Phase, Side
@@ -218,7 +219,7 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         excess = position - max(wanted_quantity, reserve)
         if excess <= 0:
             if position > wanted_quantity:
-                skipped.append(Skipped(symbol, f"{reserve:f} are kept as a reserve"))
+                skipped.append(Skipped(symbol, f"{plain(reserve)} are kept as a reserve"))
             continue
         order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep_or_skip(book, order, equity, orders, skipped, closes=weight <= 0)
@@ -326,7 +327,11 @@ def _keep_or_skip(
     """Append `order`, rounded to lots, to `kept`, or its symbol and the reason to `skipped`."""
     if not closes and order.notional < book.policy.no_trade_band * equity:
         skipped.append(
-            Skipped(order.symbol, f"difference of {order.notional:.2f} is inside the no-trade band")
+            Skipped(
+                order.symbol,
+                f"difference of {money(order.notional, book.policy.quote)} is inside the no-trade "
+                "band",
+            )
         )
         return
     instrument = book.instruments[order.symbol]
@@ -344,17 +349,17 @@ def _within_position(
     """Return the buy cut to what the venue lets the account hold, and note what is cut off."""
     instrument = book.instruments[order.symbol]
     most = instrument.limits.position
-    room = None if most is None else most - book.positions.get(order.symbol, _ZERO)
-    if room is None or order.quantity <= room:
+    if most is None:
         return order
-    room = max(room, _ZERO)
+    room = max(most - book.positions.get(order.symbol, _ZERO), _ZERO)
+    if order.quantity <= room:
+        return order
     over, wanted = (
-        instrument.round_lots(quantity).normalize()
-        for quantity in (order.quantity - room, order.quantity)
+        instrument.round_lots(quantity) for quantity in (order.quantity - room, order.quantity)
     )
     reason = (
-        f"buy of {over:f} of {wanted:f}: the venue lets an account hold {most:f} {instrument.base} "
-        "at most"
+        f"buy of {plain(over)} of {plain(wanted)}: the venue lets an account hold {plain(most)} "
+        f"{instrument.base} at most"
     )
     skipped.append(Skipped(order.symbol, reason))
     return order.resized(room) if room else None

@@ -6,6 +6,7 @@ penstock.practice.matching decides which changes an order makes.
 
 from decimal import Decimal
 
+from penstock.core.amounts import at_most, to_step
 from penstock.core.errors import ConfigError
 from penstock.practice.accounts import (
     PracticeAccount,
@@ -58,7 +59,9 @@ class PracticeVenue:
         """
         free = account.balances.of(asset).free
         if free + quantity < 0:
-            raise ConfigError(f"{reason} of {-quantity} {asset}: only {free} is free")
+            raise ConfigError(
+                f"{reason} of {to_step(-quantity)} {asset}: only {at_most(free)} is free"
+            )
         account.balances.add({asset: quantity})
         self.note_balance(account, asset, quantity, reason)
 

@@ -2,11 +2,13 @@
 
 Thresholds come from the configuration. Every criterion sees all the evidence and is independent of
 the others. The gate decides which alias follows from the verdicts. A figure that is not a number
-passes no criterion.
+passes no criterion. A bound that refuses nobody judges nothing, and its verdict says so.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -77,6 +79,15 @@ class PromotionThresholds(BaseModel):
     """
 
 
+class Verdict(StrEnum):
+    """A criterion's verdict, as it is shown."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_JUDGED = "not judged"
+    """It was let through: there is no bound, a bound that refuses nobody, or nothing to compare."""
+
+
 @dataclass(frozen=True)
 class CriterionResult:
     """What one criterion decided."""
@@ -84,13 +95,55 @@ class CriterionResult:
     criterion: str
     """The criterion's name."""
     passed: bool
-    """Whether the candidate passed."""
+    """Whether the candidate may go on."""
     value: float | None
     """The value that was compared; None where nothing was measured."""
     bound: float | None
     """The bound that it was compared with; None where nothing was compared."""
     reason: str
     """Why, in one sentence."""
+    judged: bool = True
+    """Whether the criterion could have refused a candidate."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict. What is refused was judged."""
+        if not self.passed:
+            return Verdict.FAILED
+        return Verdict.PASSED if self.judged else Verdict.NOT_JUDGED
+
+
+#: The criteria that say whether a strategy earns. Without them the others say only that the
+#: candidate is what it claims to be.
+PERFORMANCE_CRITERIA = frozenset(
+    {
+        "out_of_sample_sharpe",
+        "out_of_sample_drawdown",
+        "deflated_sharpe",
+        "sharpe_retention",
+        "doubled_cost_return",
+        "benchmark_sharpe",
+    }
+)
+
+#: A Sharpe ratio of -10 per year is a loss in every month.
+LEAST_SHARPE_THAT_REFUSES_NOBODY = -10.0
+#: A least value that is not above this refuses nobody.
+_LEAST_THAT_REFUSES_NOBODY: Mapping[str, float] = {
+    "out_of_sample_length": 0,
+    "out_of_sample_orders": 0,
+    "out_of_sample_sharpe": LEAST_SHARPE_THAT_REFUSES_NOBODY,
+    "deflated_sharpe": 0,
+    "sharpe_retention": LEAST_SHARPE_THAT_REFUSES_NOBODY,
+    "doubled_cost_return": -1,
+    "benchmark_sharpe": LEAST_SHARPE_THAT_REFUSES_NOBODY,
+}
+#: A largest value that is not under this refuses nobody. All can be lost, and a turnover of 10,000
+#: costs fifteen times the equity per year, at 15 bps.
+_MOST_THAT_REFUSES_NOBODY: Mapping[str, float] = {
+    "out_of_sample_drawdown": 1,
+    "turnover": 10_000,
+}
 
 
 #: Takes the evidence and the thresholds, and decides on one of them.
@@ -100,25 +153,22 @@ Criterion = Callable[[Evidence, PromotionThresholds], CriterionResult]
 def at_least(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
     """Return a verdict that passes where value >= bound (never for NaN)."""
     passed = value >= bound
-    return CriterionResult(
-        criterion,
-        passed,
-        value,
-        bound,
-        f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}",
-    )
+    judged = not bound <= _LEAST_THAT_REFUSES_NOBODY.get(criterion, -math.inf)
+    reason = f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}"
+    return CriterionResult(criterion, passed, value, bound, said(reason, judged), judged)
 
 
 def at_most(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
     """Return a verdict that passes where value <= bound (never for NaN)."""
     passed = value <= bound
-    return CriterionResult(
-        criterion,
-        passed,
-        value,
-        bound,
-        f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}",
-    )
+    judged = not bound >= _MOST_THAT_REFUSES_NOBODY.get(criterion, math.inf)
+    reason = f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}"
+    return CriterionResult(criterion, passed, value, bound, said(reason, judged), judged)
+
+
+def said(reason: str, judged: bool) -> str:
+    """Return the reason, with a remark where the bound refuses nobody."""
+    return reason if judged else f"{reason}, which refuses nobody: not judged"
 
 
 def enough_bars(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
@@ -213,9 +263,8 @@ def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
     """
     before, after = evidence.in_sample.sharpe, evidence.out_of_sample.sharpe
     if thresholds.min_sharpe_retention is None:
-        return CriterionResult(
-            "sharpe_retention", True, None, None, "no bound is set, so it is not judged"
-        )
+        reason = "no bound is set: not judged"
+        return CriterionResult("sharpe_retention", True, None, None, reason, judged=False)
     if not before > 0:
         reason = f"the in-sample Sharpe ratio is {before:.4g}: there is nothing to retain"
         return CriterionResult(
@@ -236,17 +285,16 @@ def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> 
             "not measured: run the out-of-sample backtest with doubled costs, "
             "or set require_doubled_costs to false"
         )
-        return CriterionResult(name, not thresholds.require_doubled_costs, None, bound, reason)
+        allowed = not thresholds.require_doubled_costs
+        return CriterionResult(name, allowed, None, bound, reason, judged=False)
     value = evidence.doubled_costs.total_return
     passed = value > bound
-    order = "over" if passed else "not over"
-    return CriterionResult(
-        name,
-        passed,
-        value,
-        bound,
-        f"the out-of-sample return with doubled costs is {value:.4g}, {order} {bound:.4g}",
+    judged = bound > _LEAST_THAT_REFUSES_NOBODY[name]
+    reason = (
+        f"the out-of-sample return with doubled costs is {value:.4g}, "
+        f"{'over' if passed else 'not over'} {bound:.4g}"
     )
+    return CriterionResult(name, passed, value, bound, said(reason, judged), judged)
 
 
 def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
@@ -272,9 +320,9 @@ def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
     if thresholds.min_sharpe_over_benchmark is None:
         reason = (
             f"the out-of-sample Sharpe ratio is {excess:+.3g} over equal weights; "
-            "no bound is set, so it is not judged"
+            "no bound is set: not judged"
         )
-        return CriterionResult("benchmark_sharpe", True, excess, None, reason)
+        return CriterionResult("benchmark_sharpe", True, excess, None, reason, judged=False)
     what = "the out-of-sample Sharpe ratio over equal weights"
     return at_least("benchmark_sharpe", excess, thresholds.min_sharpe_over_benchmark, what)
 

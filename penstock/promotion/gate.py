@@ -9,7 +9,15 @@ from enum import StrEnum
 
 import polars as pl
 
-from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
+from penstock.promotion.criteria import (
+    CRITERIA,
+    LEAST_SHARPE_THAT_REFUSES_NOBODY,
+    PERFORMANCE_CRITERIA,
+    CriterionResult,
+    PromotionThresholds,
+    Verdict,
+    said,
+)
 from penstock.promotion.evidence import Evidence
 from penstock.research.engine.results import BacktestMetrics
 
@@ -17,7 +25,7 @@ from penstock.research.engine.results import BacktestMetrics
 VERDICTS_SCHEMA = pl.Schema(
     {
         "criterion": pl.String(),
-        "passed": pl.Boolean(),
+        "verdict": pl.String(),
         "value": pl.Float64(),
         "bound": pl.Float64(),
         "reason": pl.String(),
@@ -48,20 +56,57 @@ class GateDecision:
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
     @property
+    def not_judged(self) -> tuple[CriterionResult, ...]:
+        """The verdicts that could not have refused a candidate."""
+        return tuple(v for v in self.verdicts if v.verdict is Verdict.NOT_JUDGED)
+
+    @property
+    def performance_judged(self) -> bool:
+        """Whether any criterion could have refused a candidate for what it earns."""
+        left_out = {verdict.criterion for verdict in self.not_judged}
+        return any(
+            verdict.criterion in PERFORMANCE_CRITERIA - left_out for verdict in self.verdicts
+        )
+
+    @property
+    def status(self) -> str:
+        """What the candidate earns, in a few words. One that nobody judged by what it earns is not
+        called a champion without saying so.
+        """
+        if self.decision is CandidateStatus.REJECTED or self.performance_judged:
+            return str(self.decision)
+        return f"{self.decision}, performance not judged"
+
+    @property
     def reason(self) -> str:
-        """What failed, or that all criteria passed."""
-        if not self.failures:
-            return f"all {len(self.verdicts)} criteria passed"
-        return "; ".join(f"{verdict.criterion}: {verdict.reason}" for verdict in self.failures)
+        """What failed; else how many criteria passed, and what was not judged."""
+        if self.failures:
+            return "; ".join(f"{verdict.criterion}: {verdict.reason}" for verdict in self.failures)
+        left_out, count = self.not_judged, len(self.verdicts)
+        if not left_out:
+            return f"all {count} criteria passed"
+        passed = f"{count - len(left_out)} of {count} criteria passed"
+        return f"{passed}, not judged: {', '.join(map(_with_value, left_out))}"
+
+    def sentence(self) -> str:
+        """Return what the candidate earns and why, as one sentence."""
+        return f"{self.status}: {self.reason}"
 
     def table(self) -> pl.DataFrame:
         """Return the verdicts as a frame (VERDICTS_SCHEMA), in the order of judgement."""
-        rows = [(v.criterion, v.passed, v.value, v.bound, v.reason) for v in self.verdicts]
+        rows = [(v.criterion, v.verdict, v.value, v.bound, v.reason) for v in self.verdicts]
         return pl.DataFrame(rows, schema=VERDICTS_SCHEMA, orient="row")
 
 
+def _with_value(result: CriterionResult) -> str:
+    """Return a criterion's name with the value that was measured, where one was."""
+    value = "" if result.value is None else f" {result.value:.4g}"
+    bound = "" if result.value is None or result.bound is None else f" (bound {result.bound:.4g})"
+    return f"{result.criterion}{value}{bound}"
+
+
 _INCUMBENT = CriterionResult(
-    "beats_champion", True, None, None, "this version is the champion already"
+    "beats_champion", True, None, None, "this version is the champion already", judged=False
 )
 
 
@@ -100,7 +145,8 @@ def beats_champion(
     """
     name, bound = "beats_champion", thresholds.min_sharpe_over_champion
     if champion is None:
-        return CriterionResult(name, True, None, bound, "there is no champion yet")
+        reason = "there is no champion yet: not judged"
+        return CriterionResult(name, True, None, bound, reason, judged=False)
     excess = candidate.out_of_sample.sharpe - champion.sharpe
     passed = excess > bound
     reason = (
@@ -108,4 +154,5 @@ def beats_champion(
         f"{champion.sharpe:.4g} on the same out-of-sample bars: {excess:+.4g}, "
         f"{'more' if passed else 'not more'} than {bound:.4g}"
     )
-    return CriterionResult(name, passed, excess, bound, reason)
+    judged = bound > LEAST_SHARPE_THAT_REFUSES_NOBODY
+    return CriterionResult(name, passed, excess, bound, said(reason, judged), judged)

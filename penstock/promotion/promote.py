@@ -93,6 +93,7 @@ def promote(
             verdict = not_rolled_back(registry, rollbacks, candidate)
             gate = judge(evidence, rival, thresholds, (*further, verdict), incumbent)
             record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
+            registry.show_decision(candidate, gate)
             return _moved(registry, candidate, gate, before)
     raise PromotionError(
         f"{candidate.label} was compared with {_MOST_COMPARISONS} champions, and each was replaced "

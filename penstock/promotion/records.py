@@ -99,6 +99,13 @@ class CandidateRegistry(Registry, Protocol):
         """
         ...
 
+    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
+        """Show the gate's newest decision with the version: its status in the tag "gate".
+
+        It is for people. What may be loaded is in the PromotionStore.
+        """
+        ...
+
     def load_candidate(self, name: str, version: str) -> LoadedModel:
         """Return the strategy of a version that the gate has not judged yet.
 

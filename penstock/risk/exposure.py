@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Self
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.proposals import ProposedOrder
 from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import RiskContext, RuleFinding
@@ -39,7 +40,8 @@ class MaxPosition:
         room = limit - order.side.sign * context.position(order.symbol)
         if order.quantity <= room:
             return None
-        reason = f"position would be {limit - room + order.quantity}; at most {limit} is allowed"
+        wanted = to_step(limit - room + order.quantity)
+        reason = f"position would be {wanted}; at most {plain(limit)} is allowed"
         return RuleFinding(self.name, order.symbol, reason, max(room, _ZERO))
 
 

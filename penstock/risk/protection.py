@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar, Protocol, Self
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import PositionMark
 from penstock.risk.limits import RiskLimits
@@ -52,7 +53,7 @@ class StopLoss:
         if side * price > side * entry * (1 - side * self.limit):
             return None
         where = "under" if side > 0 else "over"
-        reason = f"price {price} is {self.limit:.1%} or more {where} the entry {entry:.8g}"
+        reason = _reason(price, self.limit, f"{where} the entry {to_step(entry)}")
         return RuleFinding(self.name, symbol, reason, closes=True)
 
 
@@ -74,7 +75,7 @@ class TakeProfit:
         if side * price < side * entry * (1 + side * self.limit):
             return None
         where = "over" if side > 0 else "under"
-        reason = f"price {price} is {self.limit:.1%} or more {where} the entry {entry:.8g}"
+        reason = _reason(price, self.limit, f"{where} the entry {to_step(entry)}")
         return RuleFinding(self.name, symbol, reason, closes=True)
 
 
@@ -102,8 +103,12 @@ class TrailingStop:
         if side * price > side * best * (1 - side * self.limit):
             return None
         where, named = ("under", "high") if side > 0 else ("over", "low")
-        reason = f"price {price} is {self.limit:.1%} or more {where} its {named} {best:.8g}"
+        reason = _reason(price, self.limit, f"{where} its {named} {to_step(best)}")
         return RuleFinding(self.name, symbol, reason, closes=True)
+
+
+def _reason(price: Decimal, limit: Decimal, where: str) -> str:
+    return f"price {plain(price)} is {limit:.1%} or more {where}"
 
 
 def _entry_price_side(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import ClassVar, Protocol, Self
 
+from penstock.core.amounts import money, plain, to_step
 from penstock.core.breaks import lock_subjects
 from penstock.core.halts import Halt
 from penstock.core.instruments import Instrument
@@ -311,7 +312,7 @@ class PriceCollar:
         if context.unquoted:
             reason = (
                 "the venue's quotes cannot be read, "
-                f"so nothing confirms the price {order.price}: {context.unquoted}"
+                f"so nothing confirms the price {plain(order.price)}: {context.unquoted}"
             )
             return RuleFinding(self.name, order.symbol, reason)
         bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
@@ -319,7 +320,7 @@ class PriceCollar:
         if apart > self.collar:
             reason = (
                 f"bid and ask are {apart:.1%} from the middle, so nothing confirms the price "
-                f"{order.price}; at most {self.collar:.1%} is allowed"
+                f"{plain(order.price)}; at most {self.collar:.1%} is allowed"
             )
             return RuleFinding(self.name, order.symbol, reason)
         close = _ZERO if bar is None else Decimal(str(bar.close))
@@ -330,8 +331,8 @@ class PriceCollar:
             distance = abs(order.price / reference - 1) if reference > 0 else _ZERO
             if distance > self.collar:
                 reason = (
-                    f"price {order.price} is {distance:.1%} from {named} {reference:f}{without}; "
-                    f"at most {self.collar:.1%} is allowed"
+                    f"price {plain(order.price)} is {distance:.1%} from {named} "
+                    f"{to_step(reference)}{without}; at most {self.collar:.1%} is allowed"
                 )
                 return RuleFinding(self.name, order.symbol, reason)
         return None
@@ -353,7 +354,7 @@ class MaxOrderNotional:
         if notional <= self.limit:
             return None
         quote = context.instruments[order.symbol].quote
-        reason = f"notional {notional:.2f} is over {self.limit} {quote}"
+        reason = f"notional {money(notional, quote)} is over {plain(self.limit)} {quote}"
         return RuleFinding(self.name, order.symbol, reason, context.quantity(order, self.limit))
 
 

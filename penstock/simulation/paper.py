@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from penstock.core.accounting import effect_of
+from penstock.core.amounts import at_most, plain, to_step
 from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     DuplicateOrderError,
@@ -254,7 +255,8 @@ class PaperExchange:
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)
         free = self._balances.of(asset).free
         if needed > free:
-            text = f"order {order.client_order_id} needs {needed} {asset} and {free} is free"
+            lack = f"{to_step(needed, rounding=ROUND_UP)} {asset} and {at_most(free)} is free"
+            text = f"order {order.client_order_id} needs {lack}"
             raise InsufficientFundsError(text, "-2010")
 
     def _rest(self, placed: PaperOrder, instrument: Instrument, limit: Decimal) -> PaperOrder:
@@ -357,7 +359,8 @@ def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
     """Return a limit order's price. Raises NotSentError where it is missing or off the tick."""
     if order.price is None or order.price <= 0 or order.price % instrument.price_tick:
         raise NotSentError(
-            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}"
+            f"order {order.client_order_id}: price {order.price and plain(order.price)} is not on "
+            f"{plain(instrument.price_tick)}"
         )
     return order.price
 
@@ -368,8 +371,8 @@ def _check_numbers(order: OrderRequest, instrument: Instrument, price: Decimal) 
     """
     if order.quantity % instrument.lot_step:
         raise NotSentError(
-            f"order {order.client_order_id}: quantity {order.quantity} is not on the lot step "
-            f"{instrument.lot_step}"
+            f"order {order.client_order_id}: quantity {plain(order.quantity)} is not on the lot "
+            f"step {plain(instrument.lot_step)}"
         )
     kind, quantity = order.type, order.quantity
     refusal = instrument.refusal(quantity, price) or instrument.excess(kind, quantity, price)

@@ -10,6 +10,7 @@ from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
+from penstock.promotion.gate import GateDecision
 from penstock.promotion.records import PromotionStore
 
 
@@ -75,6 +76,14 @@ class MemoryRegistry:
         if self.find(name, version) is None:
             raise PromotionError(f"'{name}' has no version {version}")
         self.aliases.setdefault(name, {})[alias] = version
+
+    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
+        self.made[version.name] = [
+            replace(each, tags={**each.tags, "gate": gate.status})
+            if each.version == version.version
+            else each
+            for each in self.made[version.name]
+        ]
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
         version = self._existing(name, alias_or_version)

@@ -14,7 +14,7 @@ from penstock.adapters.exchanges.order_expiry import age_limit, refusal_lag, vis
 from penstock.adapters.exchanges.recorder import AnswerRecord
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.clock import MachineClock
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, PracticeExchangeDownError, VenueError
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.ports import AnswerRecorder, Exchange, MarketData, TaskRunner, VenueAccount
@@ -106,21 +106,49 @@ class VenueAccounts:
                 state_file=settings.home / "paper" / f"{name}.json",
                 trading_timeframe=settings.portfolio(portfolio).timeframe,
             )
-        purpose = f"account '{name}'"
-        variables = settings.variables
-        password = None
-        if keys.password_env is not None:
-            password = secret(variables, keys.password_env, purpose).get_secret_value()
+        key, secret_key, password = self._keys(name, market, keys)
         return CcxtExchange(
             market.ccxt_id,
-            secret(variables, keys.api_key_env, purpose).get_secret_value(),
-            secret(variables, keys.secret_env, purpose).get_secret_value(),
+            key,
+            secret_key,
             password=password,
             live=market.is_real,
             base_url=self.address(market),
             proxy=market.proxy,
             clock=self._machine_clock,
         )
+
+    def _keys(
+        self, name: str, market: MarketSettings, keys: AccountSettings | VenueSettings
+    ) -> tuple[str, str, str | None]:
+        """Return key, secret and passphrase of an account. Raises ConfigError where one is missing,
+        and PracticeExchangeDownError where they would open an account of an exchange that does not
+        run: it makes them.
+        """
+        purpose, variables = f"account '{name}'", self._settings.variables
+        try:
+            password = None
+            if keys.password_env is not None:
+                password = secret(variables, keys.password_env, purpose).get_secret_value()
+            return (
+                secret(variables, keys.api_key_env, purpose).get_secret_value(),
+                secret(variables, keys.secret_env, purpose).get_secret_value(),
+                password,
+            )
+        except ConfigError as error:
+            if market.base_url is None:
+                raise
+            try:
+                self.market_at(market, read_attempts=1).now()
+            except PracticeExchangeDownError:
+                raise
+            except VenueError:
+                raise error from None
+            raise ConfigError(
+                f"{error}; a practice exchange answers, and `penstock` commands with its home "
+                "folder have its keys; in Python take Settings.of(follow_running_stack(os.environ)"
+                ".variables)"
+            ) from None
 
     def visibility_delay(self, portfolio: str) -> float:
         """Return for how many seconds "no such order" is doubted at the portfolio's venues;

@@ -469,6 +469,9 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert refused.gate.decision is CandidateStatus.REJECTED
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
 
+    shown = {each.version: each.tags["gate"] for each in session.registry.versions(name)}
+    assert shown == {worse: "challenger, performance not judged", better: "rejected"}
+
 
 def test_alias_moved_past_the_gate_loads_nothing(served: Desk) -> None:
     """Whoever moves `champion` in MLflow to a version that the gate never saw gets it refused, and

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 import penstock
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, PracticeExchangeDownError
+from penstock.interfaces.cli.remedies import error_remedy
+from penstock.pipeline.doctor import Subject, _failed
 from penstock.settings import Settings
 from penstock.wiring import Platform
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(penstock.__file__).parent
+PRACTICE_KEYS = ("PENSTOCK_PRACTICE_DAILY_KEY", "PENSTOCK_PRACTICE_DAILY_SECRET")
 #: MLflow reads its switches from the process's environment, when it is imported, and nowhere else.
 WRITERS = {"adapters/mlflow/connection.py"}
 
@@ -27,13 +30,12 @@ def test_two_platforms_of_different_environments_live_in_one_process(tmp_path: P
     left as it was.
     """
     before = dict(os.environ)
-    keys = ("PENSTOCK_PRACTICE_DAILY_KEY", "PENSTOCK_PRACTICE_DAILY_SECRET")
     first, second = (
         platform(
             tmp_path / name,
             PENSTOCK_ENV="practice",
             PENSTOCK_PRACTICE_URL=f"http://127.0.0.1:{port}",
-            **dict.fromkeys(keys, name),
+            **dict.fromkeys(PRACTICE_KEYS, name),
         )
         for name, port in (("one", 9001), ("two", 9002))
     )
@@ -58,9 +60,33 @@ def test_keys_of_this_process_are_not_looked_at(
 ) -> None:
     """A key that only the process's environment has is a key that the platform was not given."""
     for part in ("KEY", "SECRET"):
-        monkeypatch.setenv(f"PENSTOCK_PRACTICE_DAILY_{part}", "mine")
-    with pytest.raises(ConfigError, match="PENSTOCK_PRACTICE_DAILY_KEY is empty"):
-        platform(tmp_path, PENSTOCK_ENV="practice").exchange("daily")
+        monkeypatch.setenv(f"BINANCE_TESTNET_{part}", "mine")
+    with pytest.raises(ConfigError, match="BINANCE_TESTNET_KEY is empty"):
+        platform(tmp_path, PENSTOCK_ENV="testnet").exchange("daily")
+
+
+@pytest.mark.parametrize("keys", [{}, dict.fromkeys(PRACTICE_KEYS, "k")], ids=["no keys", "keys"])
+def test_practice_account_without_the_stack_says_that_the_stack_is_not_running(
+    tmp_path: Path, keys: dict[str, str]
+) -> None:
+    """Not that a key is empty, which the stack makes, nor that a venue's server or a clock is to
+    blame. The doctor sends its reader to the stack, too.
+    """
+    nobody = {"PENSTOCK_ENV": "practice", "PENSTOCK_PRACTICE_URL": "http://127.0.0.1:1"}
+    opened = platform(tmp_path, **nobody, **keys)
+    calls = [
+        lambda: opened.exchange("daily").balances(),
+        opened.clock.now,
+        opened.market.instruments,
+    ]
+    for call in calls:
+        with pytest.raises(PracticeExchangeDownError) as error:
+            call()
+        assert "at http://127.0.0.1:1: the stack is not running and must be started first" in str(
+            error.value
+        )
+        assert _failed(Subject.VENUE_CLOCK, error.value).cause is Subject.STACK
+    assert error_remedy(error.value).startswith("start it with `penstock up`")
 
 
 @pytest.mark.parametrize("consent", [{}, {"PENSTOCK_LIVE": "real-money"}])

@@ -24,6 +24,7 @@ from penstock.adapters.exchanges.order_reports import OrderReports
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
+from penstock.core.amounts import plain
 from penstock.core.clock import MachineClock
 from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
@@ -193,8 +194,8 @@ class CcxtExchange(CcxtMarketData):
         )
         if sendable != value:
             raise NotSentError(
-                f"order {order.client_order_id}: {what} {value} is not on the venue's step "
-                f"(nearest {sendable}): round it first; nothing was sent"
+                f"order {order.client_order_id}: {what} {plain(value)} is not on the venue's step "
+                f"(nearest {plain(sendable)}): round it first; nothing was sent"
             )
         return f"{value:f}"
 

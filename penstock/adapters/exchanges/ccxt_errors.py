@@ -21,6 +21,7 @@ from penstock.core.errors import (
     InsufficientFundsError,
     NotSentError,
     OrderNotFoundError,
+    PracticeExchangeDownError,
     RateLimitedError,
     UnknownSymbolError,
     VenueError,
@@ -34,6 +35,11 @@ NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Arithme
 _SLOW_DOWN = (418, 429)
 _QUERY = re.compile(r"\?\S+")
 _SERVER = re.compile(r"https?://[^/\s]+")
+#: What a code means where the practice exchange answers in Binance's place.
+_AT_PRACTICE = {
+    "-1021": "the practice exchange's clock went on meanwhile: it is not this machine's",
+    "-2015": "the practice exchange was started from another home folder, or without this account",
+}
 _REFUSALS = {
     Meaning.REFUSED: VenueRejectedError,
     Meaning.NO_FUNDS: InsufficientFundsError,
@@ -50,6 +56,8 @@ def translate(
     text = _QUERY.sub("", str(error))
     if answer.led_to:  # ccxt names the venue's own server, which was not asked
         text = _SERVER.sub(answer.led_to, text)
+    if answer.led_to and answer.unreached:
+        return PracticeExchangeDownError(answer.led_to, call)
     message = f"{call}: {text[:500]}"
     if answer.sent and (answer.status is None or answer.status >= 500 or answer.status == 408):
         return VenueUnavailableError(f"{message} ({_lack(answer)}: what it did is unknown)")
@@ -75,7 +83,8 @@ def refusal(
         return VenueUnavailableError(f"{message} (the venue itself does not know what it did)")
     if meaning is Meaning.NO_SYMBOL:
         return UnknownSymbolError(message)
-    hint = f" ({table.hints[code]})" if code in table.hints else ""
+    hints = {**table.hints, **(_AT_PRACTICE if answer.led_to else {})}
+    hint = f" ({hints[code]})" if code in hints else ""
     return _REFUSALS[meaning](f"{message}{hint}", code)
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from penstock.adapters.exchanges.http_adapter import VenueAdapter
 from penstock.core.clock import MachineClock
@@ -53,6 +54,8 @@ class LastAnswer(threading.local):
     """For how many seconds the venue asks to wait, by the Retry-After header or in the text."""
     body: bytes = b""
     """The body of a whole answer, where it is short enough for a refusal."""
+    unreached: bool = False
+    """Whether nothing listens where the request was sent: no connection was made."""
     acted: bool = False
     """Whether an earlier request of the call may have changed something at the venue.
 
@@ -75,7 +78,7 @@ class LastAnswer(threading.local):
         self._forget_answer()
 
     def _forget_answer(self) -> None:
-        self.status, self.retry_after, self.body = None, None, b""
+        self.status, self.retry_after, self.body, self.unreached = None, None, b"", False
 
 
 class VenueSession(requests.Session):
@@ -131,7 +134,8 @@ class VenueSession(requests.Session):
         try:
             response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
             self._remove_secrets(response)  # reads the body, which may break off
-        except requests.RequestException:
+        except requests.RequestException as error:
+            self.last.unreached = _is_unreached(error)
             self._tell(str(method), str(url), kwargs.get("data"), None)
             raise
         self._tell(str(method), str(url), kwargs.get("data"), response)
@@ -238,6 +242,12 @@ class VenueSession(requests.Session):
             return url
         parts = urlsplit(url)
         return urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
+
+
+def _is_unreached(error: requests.RequestException) -> bool:
+    """Return whether no connection was made, so that nothing was sent."""
+    pool = error.args[0] if error.args else None
+    return isinstance(pool, MaxRetryError) and isinstance(pool.reason, NewConnectionError)
 
 
 def _forms_of(secret: str) -> set[bytes]:

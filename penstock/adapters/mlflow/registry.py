@@ -17,6 +17,7 @@ from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
+from penstock.promotion.gate import GateDecision
 from penstock.promotion.records import PromotionStore
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _VERSION_FOLDER = "artifacts/version"
+#: MLflow's database takes no longer tag of a version (characters).
+_LONGEST_TAG = 5000
 #: The tags by which a strategy that was rolled back is known again (penstock.promotion.rollback).
 _DECIDES_WITH = ("source_sha256", "params")
 
@@ -75,6 +78,13 @@ class MlflowRegistry:
             )
         with explained(self.tracking_uri, f"move the alias '{alias}' of '{name}'"):
             self._client.set_registered_model_alias(name, alias, version)
+
+    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
+        """Show the gate's newest decision in the tags "gate" and "gate_reason"."""
+        tags = {"gate": gate.status, "gate_reason": gate.reason[:_LONGEST_TAG]}
+        with explained(self.tracking_uri, f"show the gate's decision on {version.label}"):
+            for tag, value in tags.items():
+                self._client.set_model_version_tag(version.name, version.version, tag, value)
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
         """Return the strategy of a version, built from the registry's copy of its source.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 
+from penstock.core.amounts import plain
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
@@ -89,10 +90,11 @@ class _Made:
             largest = instrument.largest(child.type, price) or Decimal(0)
             self.skip(
                 parent.symbol,
-                f"{parent.order.side} of {cut.left.normalize():f} of "
-                f"{child.quantity.normalize():f} makes no piece that "
-                f"{venue or 'the venue'} takes: a {child.type} order has {largest:f} at most, "
-                f"{instrument.min_quantity:f} and {instrument.min_notional:f} {instrument.quote} "
+                f"{parent.order.side} of {plain(cut.left)} of "
+                f"{plain(child.quantity)} makes no piece that "
+                f"{venue or 'the venue'} takes: a {child.type} order has {plain(largest)} at most, "
+                f"{plain(instrument.min_quantity)} and {plain(instrument.min_notional)} "
+                f"{instrument.quote} "
                 "at least",
             )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.amounts import plain
 from penstock.core.halts import Halt
 from penstock.core.order_records import SlotOrders
 from penstock.core.orders import EndCause, Fill, Phase, Side
@@ -269,7 +270,7 @@ class PhaseWorker:
             return
         self._not_sent[symbol] = Skipped(
             symbol,
-            f"{parent.order.side} of {(wanted - filled).normalize():f} of {wanted.normalize():f} "
+            f"{parent.order.side} of {plain(wanted - filled)} of {plain(wanted)} "
             f"is not sent: {shown}",
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from penstock.core.amounts import plain
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
 from penstock.core.proposals import ProposedOrder
@@ -164,7 +165,8 @@ def _child(
         if price is None:
             return (
                 f"the venue takes no limit {order.side} at a price within {style.collar_bps} bps "
-                f"of {order.price:f}: the market is at {last:f}, outside of the venue's price band"
+                f"of {plain(order.price)}: the market is at {plain(last)}, outside of the "
+                "venue's price band"
             )
     return ChildOrder(kind, quantity, price, moment, progress.sent)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     DataError,
@@ -152,7 +153,7 @@ class MarkedOrders:
         rounding = max(_ROUNDING, quantity * _ROUNDED_SHARE)
         self.wait_for(
             lambda: abs(self._held() - before - change) <= rounding,
-            f"{base} did not change by {change:f}",
+            f"{base} did not change by {to_step(change)}",
         )
         return fills
 
@@ -180,7 +181,7 @@ class MarkedOrders:
             found[:] = [fill for fill in fills if fill.client_order_id == name]
             return sum((fill.quantity for fill in found), Decimal(0)) == quantity
 
-        self.wait_for(asked, lambda: f"{len(found)} trades do not make up {quantity:f}")
+        self.wait_for(asked, lambda: f"{len(found)} trades do not make up {plain(quantity)}")
         return found
 
     def wait_for(self, asked: Callable[[], bool], otherwise: str | Callable[[], str]) -> None:
@@ -253,9 +254,9 @@ class MarkedOrders:
                 self.trade(Side.SELL, quantity)
             more = self.lots(self._held() - self.held)
             if more >= rules.min_quantity and more * bid >= rules.min_notional:
-                left.append(f"{more:f} {rules.base} more than at the beginning")
+                left.append(f"{to_step(more)} {rules.base} more than at the beginning")
         except HaltedError as error:
-            left.append(f"{quantity:f} {rules.base} that it bought: {error}")
+            left.append(f"{plain(quantity)} {rules.base} that it bought: {error}")
         except (DifferentError, VenueError, DataError) as error:
             left.append(str(error))
         return tuple(left)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.errors import (
     DataError,
     OrderNotFoundError,
@@ -129,28 +130,30 @@ class LifeScript:
         (bid, ask), size = self.orders.prices(), self.orders.size()
         if size * ask > self.most:
             raise DifferentError(
-                f"the smallest order that can be sold again costs {size * ask:f}, "
-                f"and {self.most:f} is the most that is allowed"
+                f"the smallest order that can be sold again costs {plain(size * ask)}, "
+                f"and {plain(self.most)} is the most that is allowed"
             )
-        return f"bid {bid:f}, ask {ask:f}, {size:f} per order"
+        return f"bid {plain(bid)}, ask {plain(ask)}, {plain(size)} per order"
 
     def _read_account(self) -> str:
         exchange, quote = self.orders.exchange, self.orders.instrument.quote
         held, free = exchange.balances(), exchange.free_balances().get(quote, Decimal(0))
         if free < self.most:
-            raise DifferentError(f"{free:f} {quote} are free, and {self.most:f} may be needed")
+            raise DifferentError(
+                f"{to_step(free)} {quote} are free, and {plain(self.most)} may be needed"
+            )
         return f"{len(held)} assets, {len(exchange.open_orders())} working orders"
 
     def _place(self) -> str:
         report = self.orders.submit(self.orders.resting())
         if report.state is not OrderState.OPEN or report.filled_quantity:
-            raise DifferentError(f"it is {report.state}, {report.filled_quantity:f} filled")
+            raise DifferentError(f"it is {report.state}, {plain(report.filled_quantity)} filled")
         return f"order {report.venue_order_id}"
 
     def _looked_up(self, state: OrderState) -> str:
         report = self.orders.until(self.orders.sent[-1], {state})
         if report.filled_quantity:
-            raise DifferentError(f"{report.filled_quantity:f} of it is filled")
+            raise DifferentError(f"{plain(report.filled_quantity)} of it is filled")
         return f"{report.state}, order {report.venue_order_id}"
 
     def _list(self) -> str:
@@ -191,7 +194,7 @@ class LifeScript:
         except VenueRejectedError as error:
             refusal = _words(error)
         else:
-            raise DifferentError(f"{lot:f} was not refused: it is {report.state}")
+            raise DifferentError(f"{plain(lot)} was not refused: it is {report.state}")
         self.orders.clock.sleep(self.orders.poll_seconds)
         try:
             found = self.orders.exchange.find_order(order.client_order_id, self.orders.symbol)
@@ -224,7 +227,8 @@ class LifeScript:
         quantity = self.orders.lots(quote.ask_size) + self.orders.size()
         if quantity * quote.ask > self.most:
             raise _NotShownError(
-                f"{quote.ask_size:f} are offered at {quote.ask:f}: more costs over {self.most:f}"
+                f"{plain(quote.ask_size)} are offered at {plain(quote.ask)}: more costs over "
+                f"{plain(self.most)}"
             )
         order = self.orders.request(OrderType.LIMIT, Side.BUY, quantity, quote.ask)
         self.orders.submit(order)
@@ -233,16 +237,17 @@ class LifeScript:
             name, {OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.FILLED}
         )
         if seen.state is OrderState.FILLED:
-            raise _NotShownError(f"all of {quantity:f} was filled")
+            raise _NotShownError(f"all of {plain(quantity)} was filled")
         try:
             self.orders.exchange.cancel(name, self.orders.symbol)
         except OrderNotFoundError:
-            raise _NotShownError(f"{quantity:f} ended before it could be cancelled") from None
+            raise _NotShownError(f"{plain(quantity)} ended before it could be cancelled") from None
         ended = self.orders.until(name, {OrderState.CANCELED, OrderState.FILLED})
         if not 0 < ended.filled_quantity < quantity:
-            raise _NotShownError(f"{ended.filled_quantity:f} of {quantity:f} was filled")
+            raise _NotShownError(f"{plain(ended.filled_quantity)} of {plain(quantity)} was filled")
         fills = self.orders.fills_of(name, ended.filled_quantity)
-        return f"{ended.filled_quantity:f} of {quantity:f} in {len(fills)} trades, then cancelled"
+        done = f"{plain(ended.filled_quantity)} of {plain(quantity)}"
+        return f"{done} in {len(fills)} trades, then cancelled"
 
     def _fill(self) -> str:
         return self._traded(Side.BUY, self.orders.size())
@@ -253,7 +258,7 @@ class LifeScript:
     def _traded(self, side: Side, quantity: Decimal) -> str:
         fills = self.orders.trade(side, quantity)
         fees = {fill.fee_asset for fill in fills}
-        return f"{quantity:f} in {len(fills)} trades, fees in {', '.join(sorted(fees))}"
+        return f"{plain(quantity)} in {len(fills)} trades, fees in {', '.join(sorted(fees))}"
 
 
 def _words(error: VenueRejectedError) -> str:

@@ -12,6 +12,7 @@ from math import inf
 
 import structlog
 
+from penstock.core.amounts import plain
 from penstock.core.errors import (
     OrderNotFoundError,
     RateLimitedError,
@@ -222,7 +223,9 @@ class OrderTracker:
             if waited < self._session.policy.visibility_delay_seconds:
                 return None
             kind, cause = OrderEventKind.CANCEL, EndCause.CANCELLED
-            reason = f"ended at the venue with {filled:f} of {order.request.quantity:f} filled"
+            reason = (
+                f"ended at the venue with {plain(filled)} of {plain(order.request.quantity)} filled"
+            )
         if kind is None:
             return None
         if kind is OrderEventKind.REJECT and (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from penstock.core.amounts import to_step
 from penstock.core.breaks import Break, lock_subjects
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
@@ -131,7 +132,7 @@ def closings_of(
         else:
             why = reasons_held(each.symbol, orders, findings, skipped)
             held.append(
-                f"{wanted} but {after.positions[each.symbol]:f} is still held: "
+                f"{wanted} but {to_step(after.positions[each.symbol])} is still held: "
                 f"{'; '.join(why) or 'it was not sold whole'}"
             )
     return Closings(tuple(closed), tuple(locked), tuple(held), left)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from penstock.core.amounts import money, plain
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord, failed_orders
 from penstock.core.orders import Fill
@@ -91,6 +92,9 @@ class RebalanceResult:
     duration_seconds: float = 0.0
     """How long the run took, by the machine's clock."""
 
+    quote: str = "USDT"
+    """The asset that equity and cash are in."""
+
     @property
     def is_failure(self) -> bool:
         """Whether the slot failed, or was not traded because another process had the account."""
@@ -121,8 +125,8 @@ class RebalanceResult:
                 "what": "order",
                 "symbol": order.request.symbol,
                 "detail": (
-                    f"{order.request.side} {order.request.quantity:f}{_at(order)}, "
-                    f"{order.filled_quantity:f} filled"
+                    f"{order.request.side} {plain(order.request.quantity)}{_at(order)}, "
+                    f"{plain(order.filled_quantity)} filled"
                 ),
                 "state": order.state.value,
                 "reason": order.reason,
@@ -152,7 +156,9 @@ class RebalanceResult:
         """Return one line: slot, what happened, orders, fills, equity, lateness and duration."""
         if self.status is None or self.already_done:
             return f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.reason}"
-        equity = "" if self.equity_after is None else f", equity {self.equity_after:.2f}"
+        equity = (
+            "" if self.equity_after is None else f", equity {money(self.equity_after, self.quote)}"
+        )
         return (
             f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
             f"{self.status}"

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import structlog
 
+from penstock.core.amounts import money
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
@@ -155,6 +156,7 @@ def _rebalanced(
         opened=reconciled.opened,
         alerts=(*still_working, *(each.message for each in reconciled.earning)),
         lateness_seconds=lateness,
+        quote=session.quote,
     )
     if slot.status is not RebalanceStatus.RUNNING:
         reason = f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}"
@@ -337,7 +339,8 @@ def _unknown(*books: Book) -> tuple[str, ...]:
     equity = found[0].valuation
     return (
         "equity is unknown, so nothing but exits is planned and no loss limit acts "
-        f"({equity.reason}); what is priced comes to {equity.value:.2f}",
+        f"({equity.reason}); what is priced comes to "
+        f"{money(equity.value, found[0].policy.quote)}",
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.accounting import summed
+from penstock.core.amounts import to_step
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
 from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument, holdings_by_symbol, spot_symbol
@@ -217,11 +218,12 @@ def _in_earn_programmes(
 ) -> ExplainedDifference:
     """Return the break of coins that went to an earn programme. Nothing of it would be booked."""
     there = " and ".join(
-        f"{each.quantity:f} {asset} are in {each.programme} as {each.name}" for each in earning
+        f"{to_step(each.quantity)} {asset} are in {each.programme} as {each.name}"
+        for each in earning
     )
     detail = (
-        f"the venue has {lack:f} {asset} less to trade than the ledger, and {there}: they are "
-        "the account's, and cannot be traded until they are redeemed"
+        f"the venue has {to_step(lack)} {asset} less to trade than the ledger, and {there}: they "
+        "are the account's, and cannot be traded until they are redeemed"
     )
     ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
     kind = BreakKind.EARN_BALANCE
@@ -236,7 +238,8 @@ def _finding(
         BreakKind.BALANCE_MISMATCH: "and neither a trade nor a transfer explains it",
     }.get(kind, "and no trade explains it")
     detail = (
-        f"the venue has {abs(gap)} {asset} {'more' if gap > 0 else 'less'} than the ledger, {why}"
+        f"the venue has {to_step(abs(gap))} {asset} {'more' if gap > 0 else 'less'} than the "
+        f"ledger, {why}"
     )
     ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
     return ExplainedDifference(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
+from penstock.core.amounts import plain
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.execution.reconciliation.differences import ExplainedDifference
@@ -52,4 +53,4 @@ def _described(instrument: Instrument | None) -> str:
     steps = [("price tick", instrument.price_tick), ("lot step", instrument.lot_step)]
     if instrument.kind is not InstrumentKind.SPOT:
         steps.append(("contract size", instrument.contract_size))
-    return " and ".join(f"{name} {step.normalize():f}" for name, step in steps)
+    return " and ".join(f"{name} {plain(step)}" for name, step in steps)

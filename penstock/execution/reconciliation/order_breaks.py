@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from penstock.core.amounts import plain
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueError
 from penstock.core.order_records import OrderRecord
@@ -122,8 +123,8 @@ def _really_filled(order: OrderRecord, twice: Sequence[tuple[str, Decimal]]) -> 
 def _overfill(session: AccountSession, order: OrderRecord) -> ExplainedDifference:
     request = order.request
     detail = (
-        f"order {request.client_order_id} for {request.quantity} was filled with "
-        f"{order.filled_quantity}"
+        f"order {request.client_order_id} for {plain(request.quantity)} was filled with "
+        f"{plain(order.filled_quantity)}"
     )
     found = Break(
         session.account,

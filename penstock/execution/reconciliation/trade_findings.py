@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.accounting import changes_of, summed
+from penstock.core.amounts import plain, to_step
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import IllegalTransitionError
 from penstock.core.instruments import spot_assets
@@ -240,8 +241,8 @@ class TradeFindings:
         if kind is BreakKind.BASE_ASSET_FEE:
             fees = sum((each.fee for _, each in pairs), _ZERO)
             difference = (
-                f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, "
-                f"first trade {theirs.trade_id}"
+                f"the venue took {to_step(fees)} {theirs.fee_asset} as the fee of {len(pairs)} "
+                f"fills, first trade {theirs.trade_id}"
             )
         detail = (
             f"{difference}: {_fill_text(theirs)} at the venue, {_fill_text(ours)} in the ledger"
@@ -334,4 +335,4 @@ def _trade_names(fills: Sequence[Fill]) -> str:
 
 
 def _fill_text(fill: Fill) -> str:
-    return f"{fill.quantity} at {fill.price}, fee {fill.fee} {fill.fee_asset}"
+    return f"{plain(fill.quantity)} at {plain(fill.price)}, fee {plain(fill.fee)} {fill.fee_asset}"

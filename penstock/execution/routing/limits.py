@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
 from penstock.core.positions import reduces
@@ -40,8 +41,8 @@ class PartLimits:
         if distance <= self.collar:
             return ""
         return (
-            f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; at most "
-            f"{self.collar:.1%} is allowed"
+            f"quotes {to_step(mid)}, {distance:.1%} from the approved price {plain(order.price)}; "
+            f"at most {self.collar:.1%} is allowed"
         )
 
     def ceiling(self, order: ProposedOrder) -> Decimal | None:

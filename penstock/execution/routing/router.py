@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from penstock.core.amounts import plain, to_step
 from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.routing.limits import PartLimits, within
@@ -136,13 +137,12 @@ def _why(
         has, taken = offer.free.get(asset, _ZERO), takes.get(offer.venue, _ZERO)
         most = instrument.limits.position
         holds = (
-            f" and lets {most:f} {instrument.base} be held"
+            f" and lets {plain(most)} {instrument.base} be held"
             if most is not None and order.side is Side.BUY
             else ""
         )
         reasons.append(
-            f"{offer.venue} takes {taken.normalize():f}, it has {has.normalize():f} {asset} free"
-            f"{holds}"
+            f"{offer.venue} takes {plain(taken)}, it has {to_step(has)} {asset} free{holds}"
         )
-    rest = f"{left.normalize():f} of {order.quantity.normalize():f}"
+    rest = f"{plain(left)} of {plain(order.quantity)}"
     return f"{order.side} of {rest} fits no venue: {'; '.join(reasons)}"

@@ -34,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     trading.rebalance,
     trading.trade,
     account.status,
+    account.positions,
     account.slots,
     trading.halt,
     trading.resume,

@@ -47,6 +47,30 @@ def status() -> None:
         say(sentence)
 
 
+def positions(
+    portfolio: PortfolioOption = "daily",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON: amounts are texts, null is unknown.")
+    ] = False,
+) -> None:
+    """What an account holds: price, value, weight and unrealised profit at the last stored prices.
+
+    Example: `penstock positions --portfolio minute --json`
+    """
+    import json
+
+    from penstock.interfaces.cli.console import positions_view
+    from penstock.interfaces.cli.tables import positions_record
+    from penstock.pipeline.positions import list_positions
+
+    with opened_platform() as platform:
+        held = list_positions(platform, operator(), portfolio)
+    if as_json:
+        say(json.dumps(positions_record(held), indent=2))
+        return
+    out.print(positions_view(held, f"Positions of {held.account}"))
+
+
 def slots(
     portfolio: PortfolioOption = "daily",
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
@@ -135,15 +159,16 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
 
 
 def report(portfolio: PortfolioOption = "daily") -> None:
-    """Write the account's HTML report: equity, live against backtest, balances, orders, breaks.
+    """Write the account's HTML report: equity, live against backtest, positions, orders, breaks.
 
     Example: `penstock report`
     """
-    from penstock.interfaces.cli.console import table_of
+    from penstock.interfaces.cli.console import positions_view, table_of
     from penstock.monitoring.tables import figures_table
     from penstock.pipeline.report import report_account
 
     with opened_platform() as platform:
         outcome = report_account(platform, operator(), portfolio)
     out.print(table_of(figures_table(outcome.figures), f"Account {outcome.account}"))
+    out.print(positions_view(outcome.holdings, "Positions"))
     out.print(outcome.summary(), soft_wrap=True)

@@ -19,11 +19,12 @@ from rich.table import Table
 from penstock.data.ingestion import IngestProgress, OnProgress
 from penstock.interfaces.cli import tables
 from penstock.interfaces.cli.remedies import CHECK_REMEDIES
+from penstock.monitoring.positions import Holdings
 from penstock.monitoring.reports import format_number
-from penstock.monitoring.tables import figures_table
+from penstock.monitoring.tables import figures_table, positions_sentence, positions_table
 from penstock.pipeline.doctor import HealthCheck
 from penstock.pipeline.local_stack import RunningStack
-from penstock.pipeline.status import SystemStatus
+from penstock.pipeline.status import AccountStatus, SystemStatus
 from penstock.settings import StackSecret
 
 #: A width in characters that no table reaches.
@@ -97,13 +98,25 @@ def status_view(status: SystemStatus) -> Group:
             "Models",
             "none promoted: run `penstock research`, then `penstock promote`",
         ),
-        *(
-            table_of(figures_table(each.figures), f"Portfolio {each.portfolio} ({each.account})")
-            for each in status.accounts
-        ),
+        *(part for each in status.accounts for part in _account_view(each)),
         table_of(tables.locks_table(status), "Locked instruments", "none: ledger and venue agree"),
         table_of(tables.halts_table(status), "Halted accounts", "none"),
     )
+
+
+def _account_view(account: AccountStatus) -> list[Table]:
+    """Return an account's figures, and its positions where it has any."""
+    named = f"{account.portfolio} ({account.account})"
+    figures = table_of(figures_table(account.figures), f"Portfolio {named}")
+    held = positions_view(account.holdings, f"Positions of {named}")
+    return [figures, held] if account.holdings.positions else [figures]
+
+
+def positions_view(holdings: Holdings, title: str) -> Table:
+    """Return what an account holds, with what all of it is worth."""
+    table = table_of(positions_table(holdings), title, "nothing is held")
+    table.caption = table.caption or positions_sentence(holdings)
+    return table
 
 
 def stack_view(stack: RunningStack) -> Table:

@@ -22,7 +22,7 @@ from penstock.demo.events import (
     TradingBegan,
     TrialDone,
 )
-from penstock.demo.summary import summary_table
+from penstock.demo.summary import project_sentence, summary_table
 from penstock.interfaces.cli.console import (
     TrialsProgress,
     bars_progress,
@@ -30,6 +30,7 @@ from penstock.interfaces.cli.console import (
     table_of,
     trials_progress,
 )
+from penstock.interfaces.cli.terminal import say
 from penstock.pipeline.ingest import IngestOutcome
 from penstock.pipeline.research import ResearchOutcome
 from penstock.pipeline.slots import SlotOutcome
@@ -101,12 +102,8 @@ def show_result(out: Console, result: DemoResult) -> None:
     out.print(table_of(summary_table(result), "Summary"))
     out.print(table_of(result.drift.table(), "Live equity against the backtest on the same bars"))
     out.print(result.drift.sentence())
-    if result.project_decision.failures:
-        names = ", ".join(failed.criterion for failed in result.project_decision.failures)
-        out.print(
-            "[yellow]The demo promotes whatever the search found. configs/promotion.yaml would "
-            f"have rejected it:[/] {names}."
-        )
+    verdict = project_sentence(result.project_decision)
+    say(f"The demo promotes whatever the search found. {verdict}", out)
     home, configs = _shown(result.home), _shown(result.home / "configs")
     prefix = f"PENSTOCK_HOME={home} PENSTOCK_CONFIGS={configs} PENSTOCK_ENV=practice"
     data_docs = result.home / "data-docs" / "1d" / "index.html"

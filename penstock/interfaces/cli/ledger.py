@@ -50,7 +50,7 @@ def show(
     at: Annotated[str | None, typer.Option(help="As of this time (UTC); without it: now.")] = None,
     portfolio: PortfolioOption = "daily",
     exact: Annotated[
-        bool, typer.Option("--exact", help="Amounts to their last digit, not in cents.")
+        bool, typer.Option("--exact", help="Amounts to their last digit, not by their steps.")
     ] = False,
 ) -> None:
     """An account as it was at any time: orders, balances, profit and loss by strategy, and days.

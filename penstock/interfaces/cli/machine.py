@@ -57,8 +57,8 @@ def up(
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
     practice_port: Annotated[int, typer.Option(help="Port of the practice exchange.")] = 8190,
 ) -> None:
-    """Start the database, the Prefect and MLflow servers and a worker, deploy every flow, and print
-    the addresses and how to log in.
+    """Start the database, the Prefect and MLflow servers and a worker, and deploy every flow. Print
+    each part's address as it comes up, and then how to log in.
 
     Unless PENSTOCK_ENV says otherwise everything runs against the practice exchange on this
     machine.
@@ -67,25 +67,31 @@ def up(
     """
     from penstock.interfaces.cli.console import stack_commands, stack_logins, stack_view
     from penstock.interfaces.cli.remedies import replaced_lines, stack_lines
+    from penstock.interfaces.cli.stack_progress import StackProgress
     from penstock.pipeline.local_stack import RunningStack, run_stack, start_stack
     from penstock.pipeline.stack_health import stack_health
-    from penstock.stack import StackPorts
+    from penstock.stack import StackPorts, noted_stack
 
     def show(ready: RunningStack) -> None:
         for line in replaced_lines(ready):
             say(line)
-        out.print(stack_view(ready))
+        if ready.was_running:
+            out.print(stack_view(ready))
+        else:
+            say(f"Penstock is up. Its logs are in {ready.home / 'logs'}")
         for line in [*stack_logins(ready), *stack_commands(ready)]:
             say(line)
 
     ports = StackPorts(prefect_port, mlflow_port, practice_port)
     chosen = settings(default_env="practice")
+    progress = StackProgress(chosen.home, say)
     if foreground:
-        stack = run_stack(chosen, operator(), ports, show)
+        stack = run_stack(
+            chosen, operator(), ports, show, lambda *_: progress(noted_stack(chosen.home))
+        )
     else:
-        starting = "starting the database, MLflow, Prefect and a worker (about half a minute) ..."
-        with out.status(starting):
-            stack = start_stack(chosen, operator(), ports)
+        with out.status("starting"):
+            stack = start_stack(chosen, operator(), ports, progress)
     if stack.was_running:
         out.print("already running:")
         for line in stack_lines(stack_health(chosen, operator())):

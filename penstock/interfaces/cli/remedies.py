@@ -132,8 +132,9 @@ _ERROR_REMEDIES: dict[type[PenstockError], str] = {
     NotPracticeError: "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
     "`penstock exchange serve`",
     RealNetworkError: "use PENSTOCK_ENV=testnet, or allow it with --real-network",
+    PracticeExchangeDownError: "start it with `penstock up`, or the exchange alone with `penstock "
+    "exchange serve`",
     UnreadableStackError: STACK_REMEDY,
-    PracticeExchangeDownError: "start it with `penstock up` or `penstock exchange serve`",
 }
 
 

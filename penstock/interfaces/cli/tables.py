@@ -8,10 +8,14 @@ from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.amounts import money as money_text
+from penstock.core.amounts import plain, to_step
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, PastBreak
+from penstock.core.instruments import spot_assets
 from penstock.core.profit import Holding
 from penstock.execution.rebalance.result import RebalanceResult
+from penstock.monitoring.positions import Holdings
 from penstock.monitoring.tables import orders_table
 from penstock.pipeline.ledger_audit import LedgerView
 from penstock.pipeline.slots import SlotRecord
@@ -69,12 +73,17 @@ def coverage_table(status: SystemStatus) -> pl.DataFrame:
 
 
 def models_table(status: SystemStatus) -> pl.DataFrame:
-    """Return the registered versions with an alias: columns model, version, aliases, strategy."""
+    """Return the registered versions with an alias: columns model, version, aliases, strategy and
+    what the gate decided at last.
+    """
     rows = [
-        (each.name, each.version, ", ".join(each.aliases), each.tags.get("strategy", ""))
+        (
+            *(each.name, each.version, ", ".join(each.aliases)),
+            *(each.tags.get(tag, "") for tag in ("strategy", "gate")),
+        )
         for each in status.models
     ]
-    return _texts(rows, ("model", "version", "aliases", "strategy"))
+    return _texts(rows, ("model", "version", "aliases", "strategy", "gate"))
 
 
 def locks_table(status: SystemStatus) -> pl.DataFrame:
@@ -95,14 +104,57 @@ def halts_table(status: SystemStatus) -> pl.DataFrame:
     return _texts(rows, ("account", "state", "reason", "set by", "since"))
 
 
+def positions_record(holdings: Holdings) -> dict[str, object]:
+    """Return what an account holds as JSON values: amounts as text, None where unknown."""
+    return {
+        "account": holdings.account,
+        "quote": holdings.quote,
+        "equity": _amount_or_none(holdings.equity),
+        "cash": to_step(holdings.cash),
+        "cash_weight": _fraction(holdings.weight(holdings.cash)),
+        "positions": [
+            {
+                "symbol": held.symbol,
+                "quantity": plain(held.quantity),
+                "entry_price": _amount_or_none(held.entry_price),
+                "price": None if held.price is None else plain(held.price.value),
+                "price_at": None if held.price is None else held.price.at.isoformat(),
+                "price_age_seconds": None if held.age is None else held.age.total_seconds(),
+                "value": _amount_or_none(held.value),
+                "weight": _fraction(holdings.weight(held.value)) if held.counted else None,
+                "unrealised": _amount_or_none(held.unrealised),
+                "counted": held.counted,
+            }
+            for held in holdings.positions
+        ],
+    }
+
+
 def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
     """Return an account's tables by their title: orders, balances, profit and loss, days.
 
-    Quantities are exact; amounts of the quote are too where asked for, else they are in cents.
+    Amounts are written by the steps of their instruments and the places of the quote; where asked
+    for, with every digit.
     """
-    money = _exact if exact else _cents
+    rules, quote = view.instruments, view.quote
+    steps = {each.base: each.lot_step for each in rules.values() if each.quote == quote}
+
+    def money(amount: Decimal) -> str:
+        return plain(amount) if exact else money_text(amount, quote)
+
+    def quantity(amount: Decimal, asset: str) -> str:
+        if exact:
+            return plain(amount)
+        return money(amount) if asset == quote else to_step(amount, steps.get(asset))
+
     profit = [
-        (h.strategy, h.symbol, h.quantity, *map(money, _amounts(h, view)), h.fills)
+        (
+            h.strategy,
+            h.symbol,
+            quantity(h.quantity, spot_assets(h.symbol)[0]),
+            *map(money, _amounts(h, view)),
+            h.fills,
+        )
         for h in view.profits.holdings
     ]
     days = [
@@ -115,7 +167,10 @@ def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
     orders = orders_table(view.orders, newest_first=False)
     return {
         "Orders": _texts(orders.rows(), orders.columns),
-        "Balances": _texts(list(view.balances.items()), ("asset", "quantity")),
+        "Balances": _texts(
+            [(asset, quantity(amount, asset)) for asset, amount in view.balances.items()],
+            ("asset", "quantity"),
+        ),
         "Profit and loss (quote units; unrealised at the last fill)": _texts(
             profit, profit_columns
         ),
@@ -137,18 +192,17 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return _exact(value)
+        return plain(value)
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
 def _given(value: Decimal | None) -> str:
-    """Return a figure with the digits that it was recorded with."""
-    return "" if value is None else str(value)
+    return "" if value is None else to_step(value)
 
 
-def _exact(amount: Decimal) -> str:
-    return f"{amount.normalize():f}" if amount else "0"
+def _amount_or_none(amount: Decimal | None) -> str | None:
+    return None if amount is None else to_step(amount)
 
 
-def _cents(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
+def _fraction(weight: Decimal | None) -> float | None:
+    return None if weight is None else float(weight)

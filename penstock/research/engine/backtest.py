@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from penstock.core.bars import TS
+from penstock.core.bars import TS, not_a_frame, require_bars
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.extras import extra
@@ -219,10 +219,20 @@ def slippage_of(market: BarMatrices, costs: Costs) -> Matrix:
 
 
 def _of_open_series(weights: pl.DataFrame, bars: pl.DataFrame, market: BarMatrices) -> pl.DataFrame:
-    """Return the weights without those of bars that the market has not: of series it closed."""
+    """Return the weights without those of bars that the market has not: of series it closed.
+
+    Raises StrategyError where they are neither a strategy nor a frame.
+    """
+    wrong = not_a_frame(weights)
+    if wrong is not None:
+        kind = weights if isinstance(weights, type) else type(weights)
+        if issubclass(kind, Strategy):
+            wrong = f"{kind.__name__} is a class: give {kind.__name__}(), with its parameters"
+        raise StrategyError(f"decisions are a strategy or a frame of weights: {wrong}")
     if bars.height == market.bars.height:
         return weights
-    closed = bars.join(market.bars, on=["symbol", "ts"], how="anti")
+    given = require_bars(bars, "bars of a backtest")
+    closed = given.join(market.bars, on=["symbol", "ts"], how="anti")
     return weights.join(closed, on=["symbol", "ts"], how="anti", maintain_order="left")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wide_matrix
+from penstock.core.bars import PRICE_COLUMNS, given_bars, matrix_of, wide, wide_matrix
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
@@ -96,6 +96,8 @@ class BarMatrices:
         1 at any bar. `source` is the name that the message begins with.
         """
         keys = self.bars.select("symbol", "ts")
+        if not isinstance(weights, pl.DataFrame):
+            require_weights(weights, self.bars, source)
         aligned = weights.schema == WEIGHTS_SCHEMA and weights.select("symbol", "ts").equals(keys)
         values = (
             weights["weight"] if aligned else require_weights(weights, self.bars, source)["weight"]
@@ -134,7 +136,7 @@ def market_of(
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
     """
-    table = require_bars(bars, "backtest").sort("symbol", "ts")
+    table = given_bars(bars, "bars of a backtest")
     if table.is_empty():
         raise DataError(
             "there are no bars to simulate: ingest the universe first, or widen the range"

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from penstock.core.bars import PRICE_COLUMNS
+from penstock.core.bars import PRICE_COLUMNS, given_bars
 from penstock.core.errors import DataError
 from penstock.core.strategy import Strategy
 
@@ -59,9 +59,9 @@ def check_no_lookahead(
     `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn with `seed` from those
     where the strategy is warm; the last but one is always taken. None takes every instant, which
     also shows a `warmup_bars` that is too small. `on_cut` is called after each cut. Raises
-    DataError where the bars are too few to warm the strategy up.
+    DataError where the bars are no bars table, or too few to warm the strategy up.
     """
-    table = bars.sort("symbol", "ts")
+    table = given_bars(bars, f"bars given to the check of {strategy.name}")
     instants = table["ts"].unique().sort()
     warm = instants[strategy.warmup_bars : -1]
     if warm.is_empty():

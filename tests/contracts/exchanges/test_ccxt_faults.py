@@ -19,6 +19,7 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.core.errors import (
     ConfigError,
     OrderNotFoundError,
+    PracticeExchangeDownError,
     RateLimitedError,
     VenueError,
     VenueRejectedError,
@@ -62,9 +63,9 @@ def test_error_names_the_server_that_was_asked() -> None:
     not look for the fault at the venue.
     """
     exchange = CcxtExchange("binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=1)
-    with pytest.raises(VenueUnavailableError) as failure:
+    with pytest.raises(PracticeExchangeDownError) as failure:
         exchange.instruments()
-    assert "GET http://127.0.0.1:9/api/v3/exchangeInfo" in str(failure.value)
+    assert "does not answer at http://127.0.0.1:9: the stack is not running" in str(failure.value)
     assert "binance.vision" not in str(failure.value)
 
 

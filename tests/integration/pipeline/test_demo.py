@@ -94,7 +94,7 @@ def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(
     assert figure(second, "slots") == f"{DAYS} of {DAYS} done ({DAYS} were done already)"
     for same in ("orders", "fills", "promoted", "dataset", "bars stored"):
         assert figure(second, same) == figure(first, same)
-    assert list(home.glob("demo/*/reports/demo.html"))
+    assert list(home.glob("demo/*/reports/demo-*.html"))
     assert list(home.glob("demo/*/data-docs/1d/index.html"))
 
 

@@ -2,13 +2,17 @@
 venue.
 """
 
+import json
 import re
+from datetime import datetime
 from decimal import Decimal
 
 import ccxt
 import pytest
 
+from penstock.core.amounts import to_step
 from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.monitoring.tables import figures_table
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
@@ -27,9 +31,12 @@ def percent(text: str) -> float:
     return float(text.rstrip("%"))
 
 
-def trade_tomorrow(place: Place) -> None:
-    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+def trade_tomorrow(place: Place) -> datetime:
+    """Trade the next day's slot and return it."""
+    slot = place.tomorrow()
+    outcome = trade_slot(place.platform, ACTOR, "daily", slot)
     assert not outcome.failed, outcome.line()
+    return slot
 
 
 def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
@@ -38,7 +45,7 @@ def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
     held = place.ledger.balances(ACCOUNT)["USDT"]
     text = said(place, "exchange", "deposit", "usdt", "1000")
     assert f"1000 USDT deposited to {ACCOUNT}" in text
-    assert f"it has {(held + 1000).normalize():f} now" in text
+    assert f"it has {to_step(held + 1000)} now" in text
     assert "penstock reconcile -p daily" in text
     assert penstock(place, "reconcile", "-p", "daily").returncode == 1
     text = said(place, "breaks", "-p", "daily")
@@ -152,11 +159,39 @@ def test_report_needs_no_keys(place: Place) -> None:
     onlooker = Platform(without_keys, place.environment["PENSTOCK_DATABASE_URL"])
     vars(onlooker).update(registry=place.platform.registry)
     outcome = report_account(onlooker, ACTOR, "daily")
+    again = report_account(onlooker, ACTOR, "daily")
     onlooker.close()
     assert outcome.path.is_file()
     assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
     assert "set it before trading" in outcome.not_compared
     assert outcome.not_compared in outcome.summary()
+    assert again.path != outcome.path, "no report takes the place of another"
+    assert outcome.path.is_file()
+    assert again.path.is_file()
+
+
+def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
+    """Price, value, weight, entry and age agree with the bars and the ledger, in the command and in
+    its JSON.
+    """
+    slot = trade_tomorrow(place)
+    record = json.loads(said(place, "positions", "--json"))
+    bars = place.platform.bars.read_bars("practice", Timeframe.D1, ["BTC/USDT", "ETH/USDT"])
+    closes = dict(bars.group_by("symbol").last().select("symbol", "close").iter_rows())
+    entries = place.ledger.entry_prices(ACCOUNT)
+    held = {each["symbol"]: each for each in record["positions"]}
+    assert held.keys() == entries.keys() == closes.keys()
+    for symbol, each in held.items():
+        price, quantity = Decimal(str(closes[symbol])), Decimal(each["quantity"])
+        assert Decimal(each["price"]) == price
+        assert each["price_at"] == slot.isoformat()
+        assert 0 <= each["price_age_seconds"] < 3600
+        assert Decimal(each["value"]) == pytest.approx(quantity * price, abs=Decimal("1e-8"))
+        gain = quantity * (price - entries[symbol])
+        assert Decimal(each["unrealised"]) == pytest.approx(gain, abs=Decimal("1e-8"))
+    assert sum(each["weight"] for each in held.values()) + record["cash_weight"] == pytest.approx(1)
+    assert "at the last prices" in said(place, "positions")
+    assert "BTC/USDT" in said(place, "status").partition("Positions of daily")[2]
 
 
 def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:

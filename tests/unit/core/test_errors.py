@@ -4,10 +4,24 @@ import pickle
 
 import pytest
 
-from penstock.core.errors import NoSearchError, NoVersionError, PenstockError
+from penstock.core.errors import (
+    NoBarsError,
+    NoSearchError,
+    NoVersionError,
+    PenstockError,
+    PracticeExchangeDownError,
+)
 
 
-@pytest.mark.parametrize("error", [NoVersionError("daily", "champion"), NoSearchError("daily")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoVersionError("daily", "champion"),
+        NoSearchError("daily"),
+        NoBarsError("binance", "1d"),
+        PracticeExchangeDownError("http://127.0.0.1:8190", "binance, time"),
+    ],
+)
 def test_error_with_details_survives_pickling(error: PenstockError) -> None:
     """What names a remedy keeps its words and its fields."""
     copy = pickle.loads(pickle.dumps(error))

@@ -20,6 +20,7 @@ from penstock.monitoring.reports import (
     account_figure,
     equity_figure,
     render_html,
+    report_path,
     write_demo_report,
     write_performance_report,
 )
@@ -82,9 +83,11 @@ def demo(drift: DriftReport) -> DemoReport:
         summary=pl.DataFrame({"fact": ["rows ingested"], "value": ["10,950"]}),
         ingest=pl.DataFrame({"symbol": ["BTC/USDT"], "new": [1095]}),
         checks=pl.DataFrame({"check": ["high_is_highest"], "success": [True]}),
-        verdicts=pl.DataFrame(
-            {"criterion": ["deflated_sharpe"], "passed": [False], "value": [0.91]}
-        ),
+        promoted="trend/1: champion, performance not judged",
+        verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["not judged"]}),
+        project_says="would reject it",
+        project_verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["failed"]}),
+        positions=pl.DataFrame({"position": ["BTC/USDT"], "value": ["1.50"]}),
         orders=pl.DataFrame({"symbol": ["BTC/USDT"], "quantity": [Decimal("0.0150")]}),
         fills=pl.DataFrame(schema={"symbol": pl.String()}),
         trials_figure=figure,
@@ -94,17 +97,19 @@ def demo(drift: DriftReport) -> DemoReport:
 
 
 def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_path: Path) -> None:
-    """Each section's table is in the file, cell by cell. Decimals keep their digits, and booleans
-    are words.
+    """Each section's table is in the file, cell by cell. Decimals have no zeros at the end, and
+    booleans are words.
     """
-    page = Page(
-        write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
-    )
+    text = write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
     assert page.tables["Summary"] == [["fact", "value"], ["rows ingested", "10,950"]]
     assert page.tables["Ingest"] == [["symbol", "new"], ["BTC/USDT", "1,095"]]
     assert page.tables["Checks"] == [["check", "success"], ["high_is_highest", "yes"]]
-    assert page.tables["Promotion verdicts"][1] == ["deflated_sharpe", "no", "0.91"]
-    assert page.tables["Orders"][1] == ["BTC/USDT", "0.0150"]
+    assert page.tables["Promotion verdicts"][1] == ["deflated_sharpe", "not judged"]
+    assert page.tables["The project's thresholds"][1] == ["deflated_sharpe", "failed"]
+    assert '<td class="no">failed</td>' in text, "what failed is seen at a glance"
+    assert "<p>trend/1: champion, performance not judged</p>" in text
+    assert page.tables["Orders"][1] == ["BTC/USDT", "0.015"]
     assert page.tables["Live against backtest"][-1][:2] == ["live equity", "1,010"]
     assert "Fills" not in page.tables, "an empty table is said in words"
 
@@ -142,7 +147,14 @@ def test_performance_report_works_without_a_backtest_to_compare(
     """A new account has no replay yet; with one, the comparison is there."""
     nothing = pl.DataFrame(schema={"symbol": pl.String()})
     report = PerformanceReport(
-        NOW, "demo", pl.DataFrame({"equity": [1.0]}), nothing, nothing, nothing, equity=nothing
+        made_at=NOW,
+        account="demo",
+        summary=pl.DataFrame({"equity": [1.0]}),
+        positions=nothing,
+        positions_sentence="equity is 0.00 USDT",
+        orders=nothing,
+        breaks=nothing,
+        equity=nothing,
     )
     text = write_performance_report(report, tmp_path / "p.html").read_text(encoding="utf-8")
     assert "Ledger and venue agree." in text
@@ -167,7 +179,9 @@ def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport)
 
 
 def test_deposit_lifts_the_equity_curve_and_not_the_return() -> None:
-    """The account's figure has the transfer in its upper panel only."""
+    """The account's figure has the transfer in its upper panel only. Equity, cash and return have
+    an axis each: beside the cash a change of the equity is not seen.
+    """
     days = [NOW + timedelta(days=i) for i in range(3)]
     equity = pl.DataFrame(
         {
@@ -180,4 +194,16 @@ def test_deposit_lifts_the_equity_curve_and_not_the_return() -> None:
     drawn = {trace.name: trace for trace in account_figure(equity).data}
     assert list(drawn["equity"].y) == [100, 110, 160]
     assert list(drawn["return"].y) == pytest.approx([0, 0.1, 0.1])
-    assert drawn["return"].yaxis == "y2"
+    assert {name: trace.yaxis for name, trace in drawn.items()} == {
+        "equity": "y",
+        "return": "y2",
+        "cash": "y3",
+    }
+
+
+def test_report_of_the_same_second_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """No report takes the place of another."""
+    first = report_path(tmp_path, "demo", NOW)
+    first.touch()
+    assert first.name == "demo-2025-06-01-120000.html"
+    assert report_path(tmp_path, "demo", NOW).name == "demo-2025-06-01-120000-2.html"

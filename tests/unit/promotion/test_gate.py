@@ -1,14 +1,19 @@
 """The gate collects every verdict and gives the alias that all of them together earn."""
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from penstock.demo.configuration import _THRESHOLDS
 from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence
 from penstock.promotion.gate import CandidateStatus, judge
 from penstock.research.engine.results import BacktestMetrics
+from penstock.settings import Process, Settings
 
+ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Evidence]
 Metrics = Callable[..., BacktestMetrics]
 THRESHOLDS = PromotionThresholds()
@@ -81,4 +86,50 @@ def test_table_has_a_row_for_each_verdict(evidence: Make) -> None:
     gate = judge(evidence(deflated_sharpe=0.5), None, THRESHOLDS)
     table = gate.table()
     assert table["criterion"].to_list() == [verdict.criterion for verdict in gate.verdicts]
-    assert table.filter(~table["passed"])["criterion"].to_list() == ["deflated_sharpe"]
+    assert table.filter(table["verdict"] == "failed")["criterion"].to_list() == ["deflated_sharpe"]
+
+
+def test_thresholds_that_refuse_nobody_are_not_called_criteria_that_passed(evidence: Make) -> None:
+    """A Sharpe ratio of -6.48 is let through by the thresholds of practice minutes, and by the
+    demo's. Both say that its performance was not judged, with the figure and the bound.
+    """
+    shipped = Settings(Process(configs=ROOT / "configs")).promotion("practice-minute")
+    demo = PromotionThresholds.model_validate(_THRESHOLDS)
+    losing = evidence(
+        out={"sharpe": -6.48, "max_drawdown": 0.99, "turnover": 90_000.0},
+        deflated_sharpe=0.0,
+    )
+    for thresholds, bound in ((shipped, "-1000"), (demo, "-100")):
+        gate = judge(losing, None, thresholds)
+        assert gate.decision is CandidateStatus.CHAMPION, gate.reason
+        assert gate.status == "champion, performance not judged"
+        assert f"out_of_sample_sharpe -6.48 (bound {bound})" in gate.reason
+        assert gate.reason.startswith("5 of 13 criteria passed, not judged: ")
+        verdicts = dict(gate.table().select("criterion", "verdict").iter_rows())
+        assert [name for name, verdict in verdicts.items() if verdict == "passed"] == [
+            "no_lookahead",
+            "out_of_sample_is_unseen",
+            "enough_bars",
+            "out_of_sample_length",
+            "out_of_sample_orders",
+        ]
+
+
+@pytest.mark.parametrize("study", ["daily", "minute"])
+def test_shipped_thresholds_judge_performance(study: str, evidence: Make) -> None:
+    """What really trades is judged by all that has a bound, and is called a champion alone."""
+    thresholds = Settings(Process(configs=ROOT / "configs")).promotion(study)
+    gate = judge(evidence(), None, thresholds.model_copy(update={"min_bars": 1}))
+    assert {verdict.criterion for verdict in gate.not_judged} == {
+        "benchmark_sharpe",
+        "beats_champion",
+    }
+    assert gate.performance_judged
+
+
+def test_candidate_that_is_refused_was_judged(evidence: Make) -> None:
+    """No figure is past a bound that refuses nobody, but one that is not a number."""
+    thresholds = PromotionThresholds(min_out_of_sample_sharpe=-1000)
+    gate = judge(evidence(out={"sharpe": math.nan}), None, thresholds)
+    assert "out_of_sample_sharpe" in {verdict.criterion for verdict in gate.failures}
+    assert gate.status == "rejected"

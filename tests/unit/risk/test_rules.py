@@ -335,9 +335,9 @@ def test_worked_orders_of_one_plan_share_the_minute() -> None:
     [
         (100, 100.0, None),
         (70, 100.0, "42.9% from the last mid 70;"),
-        (100, 70.0, "from the last close 70.0;"),
+        (100, 70.0, "from the last close 70;"),
         (None, 100.0, None),
-        (None, 70.0, "from the last close 70.0 (the venue quotes no mid);"),
+        (None, 70.0, "from the last close 70 (the venue quotes no mid);"),
     ],
 )
 def test_collar_holds_against_the_mid_and_the_close(

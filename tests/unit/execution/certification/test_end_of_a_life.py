@@ -209,7 +209,7 @@ def test_trades_of_others_are_not_counted_as_bought(life: Life) -> None:
 
     life.heard = buy
     life.run()
-    assert life.script.left == ("50.0 ADA more than at the beginning",)
+    assert life.script.left == ("50 ADA more than at the beginning",)
     assert not life.script.is_as_expected
 
 

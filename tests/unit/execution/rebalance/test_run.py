@@ -66,6 +66,30 @@ def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: Worl
     assert not report.breaks
 
 
+@pytest.mark.parametrize(
+    ("limit", "rule"),
+    [
+        ({"max_orders_per_minute": 1}, "max_orders_per_minute"),
+        ({"max_orders_per_day": 1}, "max_orders_per_day"),
+        ({"max_hourly_turnover": Decimal("0.6")}, "turnover_burst"),
+    ],
+)
+def test_buys_are_reviewed_with_the_sells_before_them(
+    world: World, limit: dict[str, Any], rule: str
+) -> None:
+    """Half of the account is sold by one order. The buy of as much would be one order too many, or
+    too much for an hour, and is denied.
+    """
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    world.clock.sleep(24 * 3600)
+    inputs = world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.5}, SLOT + timedelta(days=1))
+    report = rebalance(
+        world.session, replace(inputs, limits=inputs.limits.model_copy(update=limit))
+    )
+    assert [order.request.side for order in report.orders] == [Side.SELL]
+    assert [(found.symbol, found.rule) for found in report.findings] == [("ETH/USDT", rule)]
+
+
 def test_same_slot_twice_sends_nothing_the_second_time(world: World) -> None:
     """The second run of a slot that is DONE writes no order and sends no request, even with other
     targets.
