@@ -60,7 +60,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, forked: ForkedPrograms) -> I
         channel.shutdown()
 
 
-def wait(what: str, condition: object, seconds: float = 90) -> float:
+def wait(what: str, condition: object, seconds: float = 600) -> float:
     """Wait until `condition` holds, and return how long that took."""
     assert callable(condition)
     began = time.monotonic()
