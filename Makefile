@@ -29,7 +29,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@touch $(READY)
 	@echo "set-up done"
 
-.PHONY: help setup demo test coverage check format docs lock up down bench crash soak days timescaledb clean
+.PHONY: help setup demo test coverage check format docs lock up down bench crash soak days clients timescaledb clean
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
@@ -79,6 +79,9 @@ soak: $(READY) ## Every long load, simulated days of minute slots among them (th
 
 days: $(READY) ## Seven simulated days of minute slots, 50 minutes of them per call: call it until it says 7.00 of 7
 	PENSTOCK_SOAK_HOME=build/days PENSTOCK_SOAK_MINUTES=50 $(BIN)/pytest -m soak tests/soak -s
+
+clients: $(READY) ## Foreign clients trade on the practice exchange, each as it is (15 minutes; CLIENT=basana runs one)
+	$(BIN)/python -m tests.clients $(CLIENT)
 
 timescaledb: $(READY) ## A real TimescaleDB in .timescaledb/, without Docker (Debian)
 	scripts/timescaledb.sh

@@ -3,7 +3,7 @@
 They show what a deposit, a withdrawal or a fault leads to. Any other venue is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from penstock.core.actors import Actor
@@ -44,6 +44,20 @@ class PracticeTransfer:
 
 
 @dataclass(frozen=True)
+class ClientAccount:
+    """An account at the practice exchange for somebody else's client."""
+
+    url: str
+    """The exchange's address."""
+    api_key: str
+    """The key that names the account."""
+    secret: str = field(repr=False)
+    """The key that signs its requests."""
+    balances: dict[str, Decimal]
+    """What it holds of each asset."""
+
+
+@dataclass(frozen=True)
 class ArmedFault:
     """A fault that is armed."""
 
@@ -81,6 +95,20 @@ def withdraw(
     Raises what `deposit` raises, and VenueRejectedError where more is withdrawn than is free.
     """
     return _transfer(settings, portfolio, asset, quantity, -1)
+
+
+@use_case
+def open_client_account(
+    settings: Settings, actor: Actor, name: str, cash: Decimal
+) -> ClientAccount:
+    """Open an account for a foreign client, or return the one of that name as it is.
+
+    Raises ConfigError for a portfolio's name, and NotPracticeError and PracticeExchangeDownError as
+    `deposit` does.
+    """
+    control, (key, secret) = _control(settings), settings.client_keys(name)
+    control.create_account(key, secret, {settings.universe.quote: cash})
+    return ClientAccount(control.url, key, secret, control.balances(key))
 
 
 @use_case

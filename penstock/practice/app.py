@@ -23,7 +23,9 @@ from penstock.practice.private_api import PrivateApi
 from penstock.practice.public_api import PublicApi, PublicHandler
 from penstock.practice.request import Request
 from penstock.practice.signing import account_of, check_signature, check_time
+from penstock.practice.tickers import Tickers
 from penstock.practice.time_units import in_microseconds, wants_microseconds
+from penstock.practice.wallet_api import WalletApi
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -87,11 +89,12 @@ class PracticeApp:
         self.faults = faults
         self.limiter = limiter
         self.requests: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.public = public
         self.private = PrivateApi(engine, ids)
-        self.control = ControlApi(engine, faults, self.requests, public.books)
-        self.public_routes = public.routes()
-        self.private_routes = self.private.routes()
+        self.control = ControlApi(engine, faults, self.requests, self.refusals, public.books)
+        self.public_routes = public.routes() | Tickers(public.books, public.time).routes()
+        self.private_routes = self.private.routes() | WalletApi(engine, limiter).routes()
         self._methods: dict[str, set[str]] = {}
         routes: list[Route[Any]] = [*self.public_routes.values(), *self.private_routes.values()]
         for route in routes:
@@ -116,13 +119,17 @@ class PracticeApp:
             self.requests[name if name in self.control.routes() else _OTHER] += 1
             await _send(send, self._refused_control(request.headers) or self._control(name, body))
             return
-        is_known = request.method in self._methods.get(request.path, ())
-        self.requests[name if is_known else _OTHER] += 1
+        self.requests[self._counted(request)] += 1
         fault = self.faults.draw(request.method, request.path)
         if fault is None:
             await _send(send, self._answer(request, None))
             return
         await self._faulty(fault, lambda: self._answer(request, fault), receive, send)
+
+    def _counted(self, request: Request) -> str:
+        """Return the name by which a request is counted: what no route takes is one."""
+        is_known = request.method in self._methods.get(request.path, ())
+        return f"{request.method} {request.path}" if is_known else _OTHER
 
     def _refused_control(self, headers: Mapping[bytes, bytes]) -> Answer | None:
         """Return the refusal of a control call that a web page sends, or that lacks the token."""
@@ -148,6 +155,7 @@ class PracticeApp:
             is_micro = wants_microseconds(request)
             value = self._carry_out(request, fault, limit_headers)
         except PracticeRefusal as refusal:
+            self.refusals[f"{self._counted(request)} {refusal.status} {refusal.code}"] += 1
             answer = _refused(refusal)
             answer.headers = {**limit_headers, **answer.headers}
             return answer

@@ -58,6 +58,10 @@ def invalid_parameter(name: str) -> PracticeRefusal:
     return PracticeRefusal(-1130, f"Data sent for parameter '{name}' is not valid.")
 
 
+def bad_combination() -> PracticeRefusal:
+    return PracticeRefusal(-1128, "Combination of optional parameters invalid.")
+
+
 def unread_parameters(read: int, sent: int) -> PracticeRefusal:
     return PracticeRefusal(
         -1104,

@@ -8,10 +8,10 @@ from penstock.core.orders import Side
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import ZERO, PracticeAccount, PracticeOrder, PracticeTrade
 from penstock.practice.filters import BAND_FIELDS, SymbolRules
+from penstock.practice.intervals import Candles
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
 from penstock.practice.order_requests import NEEDED, STP_MODES
-from penstock.practice.series import BarArrays
 
 Json = dict[str, Any]
 
@@ -29,13 +29,23 @@ def book_answer(listing: Listing, book: Quote | None) -> Json:
     )
 
 
-def klines(series: BarArrays) -> bytes:
+def depth_answer(book: Quote | None, least: Decimal, at_ms: int) -> Json:
+    """Return the order book, which has the best prices only; it is empty where there are none.
+
+    A size that is not known is shown as `least`: a level of zero would be none.
+    """
+    bids = [] if book is None else [[text(book.bid), text(book.bid_size or least)]]
+    asks = [] if book is None else [[text(book.ask), text(book.ask_size or least)]]
+    return {"lastUpdateId": at_ms, "bids": bids, "asks": asks}
+
+
+def klines(candles: Candles) -> bytes:
     """Return candles as Binance's 12-element arrays. Unknown trade counts and volumes are 0."""
-    span = series.step - 1
+    columns = (candles.opens.tolist(), candles.closes.tolist(), candles.values.tolist())
     rows = [
-        f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},'
+        f'[{opened},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{closed},'
         f'"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'
-        for ts, (o, h, low, c, v) in zip(series.ts.tolist(), series.values.tolist(), strict=True)
+        for opened, closed, (o, h, low, c, v) in zip(*columns, strict=True)
     ]
     return f"[{','.join(rows)}]".encode()
 

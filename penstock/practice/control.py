@@ -190,7 +190,9 @@ class PracticeControl:
         return list(self._call("GET", "journal"))
 
     def stats(self) -> dict[str, Any]:
-        """Return counts: requests by route, symbols, accounts, orders, trades, journal entries."""
+        """Return counts: requests by route, refusals by route, status and code, symbols, accounts,
+        orders, trades, journal entries.
+        """
         return dict(self._call("GET", "stats"))
 
     def _call(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -52,12 +52,18 @@ class ControlApi:
     """Handlers of the control calls: a JSON object in, a JSON value out."""
 
     def __init__(
-        self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: TopOfBook
+        self,
+        engine: MatchingEngine,
+        faults: Faults,
+        requests: dict[str, int],
+        refusals: dict[str, int],
+        books: TopOfBook,
     ) -> None:
         self.engine = engine
         self.venue = engine.venue
         self.faults = faults
         self.requests = requests
+        self.refusals = refusals
         self.books = books
 
     def routes(self) -> dict[str, Callable[[Body], Any]]:
@@ -309,6 +315,7 @@ class ControlApi:
         accounts = self.venue.accounts.values()
         return {
             "requests": dict(sorted(self.requests.items())),
+            "refusals": dict(sorted(self.refusals.items())),
             "symbols": len(self.engine.market.listings),
             "accounts": len(self.venue.accounts),
             "orders": sum(len(account.orders) for account in accounts),

@@ -111,5 +111,11 @@ class Limiter:
         short, day = (window.add(1, now) for window in self._windows(account))
         return {"x-mbx-order-count-10s": str(short), "x-mbx-order-count-1d": str(day)}
 
+    def order_counts(self, account: str) -> dict[str, int]:
+        """Return how many orders an account has placed in each window, by the window's unit."""
+        now = self.machine_clock.now().timestamp()
+        short, day = (window.add(0, now) for window in self._windows(account))
+        return {"SECOND": short, "DAY": day}
+
     def _windows(self, account: str) -> tuple[RateWindow, RateWindow]:
         return self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from penstock.core.errors import ConfigError
 from penstock.core.instruments import spot_assets
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import invalid_symbol
@@ -65,11 +66,18 @@ class PracticeMarket:
     def of(cls, table: CandleTable) -> "PracticeMarket":
         """Return the market of these candles.
 
-        A timeframe that is missing is built from a shorter one when it is asked for.
+        A timeframe that is missing is built from a shorter one when it is asked for. Raises
+        ConfigError for two symbols that Binance would write alike.
         """
-        listings = {}
+        listings: dict[str, Listing] = {}
         for symbol in sorted(table):
             base, quote = spot_assets(symbol)
+            other = listings.get(base + quote)
+            if other is not None:
+                raise ConfigError(
+                    f"{other.symbol} and {symbol} are both {base + quote} on Binance's wire: the "
+                    "practice exchange lists one of them only; leave the other out"
+                )
             listings[base + quote] = Listing(symbol, base + quote, base, quote)
         return cls(table, listings)
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from penstock.practice.binance_errors import (
     PracticeRefusal,
+    bad_combination,
     empty_parameter,
     illegal_parameter,
     invalid_parameter,
@@ -87,6 +88,7 @@ def _client_id(code: int, message: str) -> Kind:
 
 SYMBOL = Kind("^[A-Z0-9-_.]{1,20}$")
 SYMBOLS = Kind(r'^\[("[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}){0,1}\]$')
+PERMISSIONS = Kind(r'^([A-Z0-9_]{1,20}|\["[A-Z0-9_]{1,20}"(,"[A-Z0-9_]{1,20}"){0,}\])$')
 ASSET = Kind("^[A-Z0-9]{1,20}$")
 LONG = Kind("^[0-9]{1,20}$", Decimal(2**63 - 1))
 INT = Kind("^[0-9]{1,20}$", Decimal(2**31 - 1))
@@ -122,6 +124,12 @@ RESPONSE_TYPE = _enumeration(-1136, "Invalid newOrderRespType.", "ACK", "RESULT"
 STP_MODE = one_of("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
 PEG_PRICE_TYPE = _enumeration(-1210, "Invalid pegPriceType.", "PRIMARY_PEG", "MARKET_PEG")
 PEG_OFFSET_TYPE = _enumeration(-1211, "Invalid pegOffsetType.", "PRICE_LEVEL")
+LISTEN_KEY = Kind("^[a-zA-Z0-9]{1,64}$")
+WINDOW_SIZE = one_of(
+    *(f"{size}m" for size in range(1, 60)),
+    *(f"{size}h" for size in range(1, 24)),
+    *(f"{size}d" for size in range(1, 8)),
+)
 #: Which intervals there are is the handler's to say (-1120).
 INTERVAL = Kind("^[0-9a-zA-Z]{1,10}$")
 
@@ -250,7 +258,7 @@ def symbols(parameters: Parameters) -> list[str] | None:
     Raises -1128 where both were, -1105 for an empty list, -1151 where a name is doubled.
     """
     if "symbol" in parameters and "symbols" in parameters:
-        raise PracticeRefusal(-1128, "Combination of optional parameters invalid.")
+        raise bad_combination()
     if "symbol" in parameters:
         return [parameters["symbol"]]
     if "symbols" not in parameters:

@@ -1,52 +1,63 @@
-"""The public calls: time, symbols, candles, tickers."""
+"""The public calls: time, symbols, candles, trades and the order book."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
-from penstock.practice.binance_errors import PracticeRefusal
+from penstock.practice.binance_errors import PracticeRefusal, bad_combination
 from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
+from penstock.practice.intervals import Interval, candles_of, time_zone
 from penstock.practice.limits import LimitSpec
-from penstock.practice.market import BookTicker, Listing
+from penstock.practice.market_trades import (
+    MarketTrade,
+    aggregate_row,
+    average_price,
+    market_trades,
+    trade_row,
+)
 from penstock.practice.parameters import (
     BOOLEAN,
     INT,
     INTERVAL,
+    LISTEN_KEY,
+    LONG,
+    PERMISSIONS,
     SYMBOL,
     SYMBOL_STATUS,
     SYMBOLS,
     TIME,
+    TIME_ZONE,
+    Parameter,
     Parameters,
     Route,
+    Weight,
     integer,
     is_true,
     may,
     needs,
     page_size,
-    symbols,
     table,
 )
+from penstock.practice.symbol_choice import chosen, state_of
 from penstock.simulation.fill_model import decimal_of
 
 PublicHandler = Callable[[Parameters], Any]
-_DAY_MS = 86_400_000
-_KLINES_DEFAULT, _KLINES_MOST = 500, 1000
+_PAGE_DEFAULT, _PAGE_MOST = 500, 1000
+_DEPTH_DEFAULT, _DEPTH_MOST = 100, 5000
+_AVERAGED_MINUTES = 5
+_ONE_SYMBOL, _LIMIT = needs("symbol", SYMBOL), may("limit", INT)
+_PERIOD = (may("startTime", TIME), may("endTime", TIME), _LIMIT)
+_CANDLES = (_ONE_SYMBOL, needs("interval", INTERVAL), may("timeZone", TIME_ZONE), *_PERIOD)
 
 
-def _weight_of_each(symbols: int, everything: int) -> Callable[[Parameters], int]:
-    """Return the weight of a ticker: 2 for one symbol, else for a list or for everything."""
-    return lambda p: 2 if "symbol" in p else symbols if "symbols" in p else everything
-
-
-def _weight_of_day(parameters: Parameters) -> int:
-    """Return the weight of 24-hour figures, which depends on the number of symbols."""
-    if "symbol" in parameters:
-        return 2
-    asked = parameters["symbols"].count(",") + 1 if "symbols" in parameters else None
-    return 80 if asked is None or asked > 100 else 40 if asked > 20 else 2
+def _weight_of_depth(parameters: Parameters) -> int:
+    """Return the weight of an order book, which depends on how much of it is asked for."""
+    asked = parameters.get("limit", "")
+    limit = int(asked) if asked.isascii() and asked.isdigit() else _DEPTH_DEFAULT
+    return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
 
 
 class PublicApi:
@@ -67,167 +78,140 @@ class PublicApi:
 
     def routes(self) -> dict[str, Route[PublicHandler]]:
         """Return the routes by method and path."""
-        some = (may("symbol", SYMBOL), may("symbols", SYMBOLS))
+        listed = (
+            *(may("symbol", SYMBOL), may("symbols", SYMBOLS), may("permissions", PERMISSIONS)),
+            *(may("showPermissionSets", BOOLEAN), may("symbolStatus", SYMBOL_STATUS)),
+        )
+        depth, old = (_ONE_SYMBOL, _LIMIT, may("symbolStatus", SYMBOL_STATUS)), may("fromId", LONG)
+        key = (may("listenKey", LISTEN_KEY),)
         return table(
-            Route("GET", "/api/v3/ping", lambda _: {}),
-            Route("GET", "/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
-            Route(
-                "GET",
-                "/api/v3/exchangeInfo",
-                self.exchange_info,
-                (
-                    *some,
-                    may("showPermissionSets", BOOLEAN),
-                    may("symbolStatus", SYMBOL_STATUS),
-                ),
-                weight=20,
-            ),
-            Route(
-                "GET",
-                "/api/v3/klines",
-                self.klines,
-                (
-                    needs("symbol", SYMBOL),
-                    needs("interval", INTERVAL),
-                    may("startTime", TIME),
-                    may("endTime", TIME),
-                    may("limit", INT),
-                ),
-                weight=2,
-            ),
-            Route(
-                "GET",
-                "/api/v3/ticker/price",
-                lambda p: self._each(p, self._price),
-                some,
-                weight=_weight_of_each(symbols=4, everything=4),
-            ),
-            Route(
-                "GET",
-                "/api/v3/ticker/24hr",
-                lambda p: self._each(p, self._day),
-                some,
-                weight=_weight_of_day,
-            ),
-            Route(
-                "GET",
-                "/api/v3/ticker/bookTicker",
-                lambda p: self._each(p, self._book),
-                some,
-                weight=_weight_of_each(symbols=4, everything=4),
-            ),
+            _get("/api/v3/ping", lambda _: {}),
+            _get("/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
+            _get("/api/v3/exchangeInfo", self.exchange_info, listed, 20),
+            _get("/api/v3/klines", self.klines, _CANDLES, 2),
+            _get("/api/v3/uiKlines", self.klines, _CANDLES, 2),
+            _get("/api/v3/depth", self.depth, depth, _weight_of_depth),
+            _get("/api/v3/trades", self.trades, (_ONE_SYMBOL, _LIMIT), 25),
+            _get("/api/v3/historicalTrades", self.trades, (_ONE_SYMBOL, _LIMIT, old), 25),
+            _get("/api/v3/aggTrades", self.aggregate_trades, (_ONE_SYMBOL, old, *_PERIOD), 4),
+            _get("/api/v3/avgPrice", self.average_price, (_ONE_SYMBOL,), 2),
+            _get("/sapi/v1/system/status", lambda _: {"status": 0, "msg": "normal"}),
+            _get("/fapi/v1/exchangeInfo", self.no_contracts),
+            _get("/dapi/v1/exchangeInfo", self.no_contracts),
+            Route("POST", _STREAM, _no_stream, key),
+            Route("PUT", _STREAM, _no_stream, key),
+            Route("DELETE", _STREAM, _no_stream, key),
         )
 
     def exchange_info(self, parameters: Parameters) -> Any:
         """Return the venue's rules, of all symbols or of those asked for."""
-        names, status = symbols(parameters), parameters.get("symbolStatus")
-        if names is not None and status is not None:
-            raise PracticeRefusal(-1128, "Combination of optional parameters invalid.")
-        wanted = (
-            list(self.market.listings.values())
-            if names is None
-            else [self.market.listing(name) for name in names]
-        )
+        is_named = "symbol" in parameters or "symbols" in parameters
+        if is_named and ("symbolStatus" in parameters or "permissions" in parameters):
+            raise bad_combination()
         shown = [
             binance_json.symbol_answer(
                 listing,
                 self._rules[listing.wire],
-                is_trading=listing.symbol not in self.market.suspended,
+                is_trading=state_of(self.market, listing) == "TRADING",
             )
-            for listing in wanted
+            for listing in chosen(self.market, parameters)
         ]
+        if "SPOT" not in re.findall(r"\w+", parameters.get("permissions", "SPOT")):
+            shown = []
         if not is_true(parameters, "showPermissionSets", True):
             for entry in shown:
                 entry["permissionSets"] = []
-        return {
-            **self._info,
-            "serverTime": self.time.show_ms(),
-            "symbols": [entry for entry in shown if status in (None, entry["status"])],
-        }
+        return {**self._info, "serverTime": self.time.show_ms(), "symbols": shown}
+
+    def no_contracts(self, _: Parameters) -> Any:
+        """Return the list of futures, which is empty. ccxt asks for it beside the spot symbols."""
+        return {**self._info, "serverTime": self.time.show_ms(), "assets": [], "symbols": []}
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
         listing = self.market.charted(parameters["symbol"])
-        try:
-            timeframe = Timeframe(parameters["interval"])
-        except ValueError:
-            raise PracticeRefusal(-1120, "Invalid interval.") from None
-        limit = page_size(parameters, _KLINES_DEFAULT, _KLINES_MOST)
+        interval = Interval(parameters["interval"], time_zone(parameters.get("timeZone", "0")))
+        limit = page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST)
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
         late_ms = self.books.late_ms.get(listing.wire)
         if late_ms is not None:
-            newest = now - late_ms - timeframe.seconds * 1000
+            newest = now - late_ms - interval.longest_ms
             end = newest if end is None else min(end, newest)
+        pages = self.books.candle_pages
         return binance_json.klines(
-            self.books.candle_pages.candles(
-                self.market, listing.symbol, timeframe, now, start, end, limit
-            )
+            candles_of(self.market, pages, listing.symbol, interval, now, start, end, limit)
         )
 
-    def _each(
-        self, parameters: Parameters, show: Callable[[Listing, BookTicker], dict[str, Any]]
-    ) -> Any:
-        """Return one symbol's entry, or a list: the `symbols` asked for, or all with a price."""
-        names = symbols(parameters)
-        wanted = (
-            list(self.market.listings.values())
-            if names is None
-            else [self.market.listing(name) for name in names]
-        )
-        if "symbol" in parameters:
-            quote = self._quote(wanted[0])
-            if quote is None:
-                raise PracticeRefusal(-1112, "No orders on book for symbol.")
-            return show(wanted[0], quote)
-        return [
-            show(listing, quote)
-            for listing in wanted
-            if (quote := self._quote(listing)) is not None
-        ]
+    def depth(self, parameters: Parameters) -> Any:
+        """Return the order book. It has the best bid and ask only: no order fills beyond them."""
+        (listing,) = chosen(self.market, parameters)
+        page_size(parameters, _DEPTH_DEFAULT, _DEPTH_MOST)
+        now, least = self.time.now_ms(), self._rules[listing.wire].instrument.lot_step
+        return binance_json.depth_answer(self.books.at(listing, now), least, now)
 
-    def _quote(self, listing: Listing) -> BookTicker | None:
-        return self.market.quote(listing.symbol, self.time.now_ms())
+    def trades(self, parameters: Parameters) -> Any:
+        """Return trades from `fromId` on, or else the latest."""
+        from_id = integer(parameters, "fromId")
+        return [trade_row(trade) for trade in self._trades(parameters, from_id)]
 
-    def _price(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        return {"symbol": listing.wire, "price": self._last(listing, quote)}
+    def aggregate_trades(self, parameters: Parameters) -> Any:
+        """Return trades from `fromId` or `startTime` on, or else the latest until `endTime`."""
+        from_id = integer(parameters, "fromId")
+        start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
+        if from_id is not None and (start, end) != (None, None):
+            raise bad_combination()
+        return [aggregate_row(trade) for trade in self._trades(parameters, from_id, start, end)]
 
-    def _last(self, listing: Listing, quote: BookTicker) -> str:
-        """Return the last price: the known one, or what a test has printed in its place."""
-        return self.books.last.get(listing.wire, binance_json.text(decimal_of(quote.price)))
-
-    def _book(self, listing: Listing, _: BookTicker) -> dict[str, Any]:
-        """Return the best bid and ask; all zero where there is none, as Binance has it."""
-        return binance_json.book_answer(listing, self.books.at(listing, self.time.now_ms()))
-
-    def _day(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        """Return the 24-hour figures, from hourly candles or, without those, from daily ones."""
-        now = self.time.now_ms()
-        bars = self.market.candles(listing.symbol, Timeframe.H1, now, now - _DAY_MS + 1, None, 25)
-        if len(bars) == 0:
-            bars = self.market.candles(listing.symbol, Timeframe.D1, now, None, None, 1)
-        first = bars[0].open if len(bars) else quote.price
-        high = float(bars.values[:, 1].max()) if len(bars) else quote.price
-        low = float(bars.values[:, 2].min()) if len(bars) else quote.price
-        volume = float(bars.values[:, 4].sum()) if len(bars) else 0.0
-        book = self._book(listing, quote)
-        change = quote.price - first
+    def average_price(self, parameters: Parameters) -> Any:
+        """Return the average of the trades of five minutes, or the last price without any."""
+        listing, now = self.market.listing(parameters["symbol"]), self.time.now_ms()
+        instrument, since = self._rules[listing.wire].instrument, now - _AVERAGED_MINUTES * 60_000
+        trades = market_trades(self.market, instrument, now, limit=_PAGE_MOST, start=since)
+        quote, average = self.market.quote(listing.symbol, now), average_price(trades)
+        if average is None and quote is not None:
+            average = decimal_of(quote.price)
+        if average is None:
+            raise PracticeRefusal(-1112, "No orders on book for symbol.")
         return {
-            **book,
-            "priceChange": f"{change:.8f}",
-            "priceChangePercent": f"{100 * change / first:.3f}",
-            "weightedAvgPrice": f"{(first + quote.price) / 2:.8f}",
-            "prevClosePrice": f"{first:.8f}",
-            "lastPrice": self._last(listing, quote),
-            "lastQty": "0.00000000",
-            "openPrice": f"{first:.8f}",
-            "highPrice": f"{high:.8f}",
-            "lowPrice": f"{low:.8f}",
-            "volume": f"{volume:.8f}",
-            "quoteVolume": f"{volume * quote.price:.8f}",
-            "openTime": now - _DAY_MS,
-            "closeTime": now,
-            "firstId": -1,
-            "lastId": -1,
-            "count": 0,
+            "mins": _AVERAGED_MINUTES,
+            "price": binance_json.text(average),
+            "closeTime": trades[-1].at_ms if trades else now,
         }
+
+    def _trades(
+        self,
+        parameters: Parameters,
+        from_id: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> list[MarketTrade]:
+        listing = self.market.listing(parameters["symbol"])
+        return market_trades(
+            self.market,
+            self._rules[listing.wire].instrument,
+            self.time.now_ms(),
+            limit=page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST),
+            from_id=from_id,
+            start=start,
+            end=end,
+        )
+
+
+_STREAM = "/api/v3/userDataStream"
+
+
+def _no_stream(_: Parameters) -> Any:
+    """Refuse a listen key. Binance has none since February 2026."""
+    raise PracticeRefusal(
+        -1020,
+        "This operation is not supported: Binance has no listen keys any more, and the practice "
+        "exchange has no streams. Ask for orders and trades.",
+        status=410,
+    )
+
+
+def _get(
+    path: str, handler: PublicHandler, reads: tuple[Parameter, ...] = (), weight: Weight = 1
+) -> Route[PublicHandler]:
+    return Route("GET", path, handler, reads, weight)

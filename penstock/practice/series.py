@@ -116,16 +116,20 @@ class BarArrays:
     def resampled(self, timeframe: Timeframe) -> "BarArrays":
         """Return bars of a longer timeframe built from these."""
         step = timeframe.seconds * 1000
-        buckets = self.ts // step * step
-        times, first = np.unique(buckets, return_index=True)
-        if len(times) == 0:
-            return BarArrays(timeframe, times, np.empty((0, 5)))
-        last = np.append(first[1:], len(buckets)) - 1
-        columns = (
-            self.values[first, 0],
-            np.maximum.reduceat(self.values[:, 1], first),
-            np.minimum.reduceat(self.values[:, 2], first),
-            self.values[last, 3],
-            np.add.reduceat(self.values[:, 4], first),
-        )
-        return BarArrays(timeframe, times, np.column_stack(columns))
+        return BarArrays(timeframe, *grouped(self.ts // step * step, self.values))
+
+
+def grouped(buckets: Times, values: Floats) -> tuple[Times, Floats]:
+    """Return one bar for each run of bars with the same bucket: the buckets, and the bars."""
+    times, first = np.unique(buckets, return_index=True)
+    if len(times) == 0:
+        return times, np.empty((0, 5))
+    last = np.append(first[1:], len(buckets)) - 1
+    columns = (
+        values[first, 0],
+        np.maximum.reduceat(values[:, 1], first),
+        np.minimum.reduceat(values[:, 2], first),
+        values[last, 3],
+        np.add.reduceat(values[:, 4], first),
+    )
+    return times, np.column_stack(columns)

@@ -207,6 +207,18 @@ class Settings:
         """Return (key, secret) of each account at a practice exchange, made once."""
         return practice_keys(self.home, self._practice_variables)
 
+    def client_keys(self, name: str) -> tuple[str, str]:
+        """Return (key, secret) of a foreign client's account at the practice exchange, made once.
+
+        Raises ConfigError where a portfolio trades the account of that name.
+        """
+        if name in self._practice_variables:
+            raise ConfigError(
+                f"'{name}' is the practice account that a portfolio trades: choose another name "
+                "for a client of your own"
+            )
+        return practice_keys(self.home, [name])[name]
+
     def practice_key_variables(self) -> dict[str, str]:
         """Return the same keys by the variables that configs/environments.yaml names."""
         keys = self.practice_keys()

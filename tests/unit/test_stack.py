@@ -230,6 +230,15 @@ def test_nothing_is_followed_once_the_stack_has_ended(
     assert (followed.variables, followed.kept) == (caller, {})
 
 
+def test_client_of_ones_own_gets_keys_once_and_no_portfolios(tmp_path: Path) -> None:
+    """Its keys stay, they open an account at the next start, and a portfolio keeps its own."""
+    settings = Settings(Process(home=tmp_path, env="practice"))
+    keys = settings.client_keys("my-bot")
+    assert settings.client_keys("my-bot") == keys == settings.practice_keys()["my-bot"]
+    with pytest.raises(ConfigError, match="portfolio trades"):
+        settings.client_keys("daily")
+
+
 def test_pauses_between_starts_grow_and_alerts_become_few() -> None:
     """2, 4, 8 ... 60 seconds; an alert for the first two deaths, an urgent one for the third, a
     reminder each half hour. Ten minutes of life make the next death a first one again.

@@ -51,6 +51,7 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
         "The practice exchange: a server that speaks Binance's spot wire on this machine.",
         {
             "serve": exchange.serve,
+            "account": exchange.account,
             "deposit": exchange.deposit,
             "withdraw": exchange.withdraw,
             "fault": exchange.fault,

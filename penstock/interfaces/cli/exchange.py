@@ -45,11 +45,13 @@ def serve(
         float, typer.Option(help="Quote balance with which each account begins.")
     ] = 100_000,
 ) -> None:
-    """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
+    """Serve the practice exchange until interrupted. A client of Binance's spot REST API trades on
+    it unmodified: docs/venues.md lists those that were seen to.
 
-    The accounts' keys are those that Penstock made in its home folder (practice-keys.json). At any
-    speed a client signs by its own clock, or by the venue's as it asked for it once: requests age
-    in real seconds.
+    `penstock exchange account NAME` opens an account for a client of your own and shows its keys.
+    Those of the portfolios' accounts are in the home folder (practice-keys.json). At any speed a
+    client signs by its own clock, or by the venue's as it asked for it once: requests age in real
+    seconds.
 
     Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
     """
@@ -63,6 +65,35 @@ def serve(
         request,
         lambda url: out.print(f"practice exchange on {url} with {source}"),
     )
+
+
+def account(
+    name: Annotated[str, typer.Argument(help="A name of your own for the account, like my-bot.")],
+    cash: Annotated[
+        str, typer.Option(help="Quote balance with which a new account begins.")
+    ] = "100000",
+) -> None:
+    """Open an account for a client of your own at the running practice exchange; show its keys.
+
+    Any client of Binance's spot API will do. Give it the address in the place of
+    https://api.binance.com, in every URL that it has: docs/venues.md shows where. There are no
+    streams, and a client that still has Binance's address for these hears the real market.
+
+    Example: `penstock exchange account my-bot`
+    """
+    from penstock.pipeline.practice_venue import open_client_account
+
+    opened = open_client_account(
+        settings(default_env="practice"), operator(), name, parse_amount(cash)
+    )
+    held = ", ".join(f"{amount.normalize():f} {asset}" for asset, amount in opened.balances.items())
+    for what, shown in (
+        ("address", opened.url),
+        ("API key", opened.api_key),
+        ("secret", opened.secret),
+        ("it holds", held or "nothing"),
+    ):
+        say(f"{what:9} {shown}")
 
 
 def deposit(

@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 
+import ccxt
 import pytest
 
 from penstock.core.amounts import to_step
@@ -191,3 +192,17 @@ def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
     assert sum(each["weight"] for each in held.values()) + record["cash_weight"] == pytest.approx(1)
     assert "at the last prices" in said(place, "positions")
     assert "BTC/USDT" in said(place, "status").partition("Positions of daily")[2]
+
+
+def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:
+    """The keys that the command shows are those of an account with the cash that was asked for."""
+    text = said(place, "exchange", "account", "my-bot", "--cash", "250")
+    url, key, secret = (
+        re.search(rf"{what} +(\S+)", text).group(1) for what in ("address", "API key", "secret")
+    )
+    assert "it holds  250 USDT" in text
+    client = ccxt.binance({"apiKey": key, "secret": secret})
+    for name, path in (("public", "api/v3"), ("private", "api/v3"), ("sapi", "sapi/v1")):
+        client.urls["api"][name] = f"{url}/{path}"
+    client.urls["api"] |= {name: f"{url}/{name[:4]}/v1" for name in ("fapiPublic", "dapiPublic")}
+    assert client.fetch_balance()["total"] == {"USDT": 250}

@@ -1,6 +1,6 @@
 """Bars, markets and engines of the practice exchange, as small as a test needs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,7 +30,7 @@ Frames = Callable[..., pl.DataFrame]
 
 
 def bars_frame(
-    rows: list[Row | None],
+    rows: Sequence[Row | None],
     timeframe: Timeframe,
     start: datetime = MIDNIGHT,
     symbol: str = "AAA/USDT",
