@@ -67,6 +67,8 @@ BARS = pl.DataFrame(
     schema=BARS_SCHEMA,
     orient="row",
 )
+#: Orders fill at the last price: without costs but the fee, equity is easily worked out.
+AT_LAST_PRICE = FillModel(min_slippage_ticks=Decimal(0))
 PATIENCE = ExecutionPolicy(
     visibility_delay_seconds=0.3,
     refusal_lag_seconds=0.1,

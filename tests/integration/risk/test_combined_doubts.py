@@ -15,7 +15,7 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import Side
 from penstock.core.proposals import SeenBar
 from penstock.portfolio.rebalancing import RebalancePolicy
-from tests.integration.practice_account import Account
+from tests.integration.practice_account import AT_LAST_PRICE, Account
 from tests.integration.risk.test_unreadable_values import (
     EQUITY,
     FLATTENING,
@@ -31,9 +31,9 @@ from tests.integration.risk.test_unreadable_values import (
 
 
 @pytest.fixture
-def held(opened: Callable[[], Account]) -> Account:
+def held(opened: Callable[..., Account]) -> Account:
     """The account after its first slot."""
-    account = opened()
+    account = opened(fill_model=AT_LAST_PRICE)
     account.trade(WEIGHTS, LIMITS)
     return account
 
@@ -63,13 +63,13 @@ def test_what_is_lent_counts_and_what_left_does_not(held: Account) -> None:
 
 
 def test_suspended_coin_that_was_long_not_traded_keeps_its_value(
-    opened: Callable[[], Account],
+    opened: Callable[..., Account],
 ) -> None:
     """A coin outside of the universe rises from 100 to 133 after it was bought, and is suspended:
     it counts at what the venue's newest candle shows, not at the price of its only trade. Where
     that is all there is, and old, equity is unknown and no limit acts.
     """
-    held = opened()
+    held = opened(fill_model=AT_LAST_PRICE)
     held.trade({"UP/USDT": 0.5}, LIMITS)
     for _ in range(2):
         held.trade({"BTC/USDT": None}, LIMITS)
@@ -101,11 +101,11 @@ def test_split_of_a_held_coin_is_no_loss(held: Account) -> None:
     require_untouched(held, held.trade(WEIGHTS, FLATTENING))
 
 
-def test_what_a_stop_cannot_sell_is_not_stopped_again(opened: Callable[[], Account]) -> None:
+def test_what_a_stop_cannot_sell_is_not_stopped_again(opened: Callable[..., Account]) -> None:
     """ETH is stopped out. Its crumbs, and a reserve of SOL, are no position: no slot closes them
     again, and after a day ETH is bought anew.
     """
-    held = opened()
+    held = opened(fill_model=AT_LAST_PRICE)
     policy = RebalancePolicy(keep={"SOL": Decimal(50)})
     held.trade({"ETH/USDT": 0.2034, "SOL/USDT": 0.3}, LIMITS, policy)
     for symbol, price in (("ETH/USDT", 2_200), ("SOL/USDT", 108)):

@@ -26,7 +26,7 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.simulation.paper import PaperExchange
-from tests.integration.practice_account import BARS, PRICES, SLOT, Account
+from tests.integration.practice_account import AT_LAST_PRICE, BARS, PRICES, SLOT, Account
 
 WEIGHTS: dict[str, float | None] = {"BTC/USDT": 0.2, "ETH/USDT": 0.2, "SOL/USDT": 0.3}
 KEEP: dict[str, float | None] = dict.fromkeys(WEIGHTS)
@@ -42,9 +42,9 @@ FLATTENING = LIMITS.model_copy(
 
 
 @pytest.fixture
-def held(opened: Callable[[], Account]) -> Account:
+def held(opened: Callable[..., Account]) -> Account:
     """The account after its first slot."""
-    account = opened()
+    account = opened(fill_model=AT_LAST_PRICE)
     report = account.trade(WEIGHTS, LIMITS)
     assert report.equity_after == pytest.approx(EQUITY, abs=1)
     assert len(report.fills) == 3
@@ -182,7 +182,7 @@ def test_asset_of_which_no_price_is_known_makes_equity_unknown(
     opened: Callable[..., Account],
 ) -> None:
     """Nothing is bought until the policy says that it counts nothing."""
-    account = opened(balances={"USDT": 100_000, "XYZ": 500})
+    account = opened(balances={"USDT": 100_000, "XYZ": 500}, fill_model=AT_LAST_PRICE)
     report = account.trade(WEIGHTS, LIMITS)
     assert report.orders == ()
     assert report.equity_after is None
@@ -221,12 +221,12 @@ def test_wrong_print_is_not_believed(held: Account, printed: str, limits: RiskLi
 
 
 def test_affected_symbol_waits_but_an_operator_gets_out_of_it(
-    opened: Callable[[], Account],
+    opened: Callable[..., Account],
 ) -> None:
     """A strategy's exit at a price in doubt is not sent. An operator's flatten is, whatever the
     ticker prints: at a price of 1 the position would look like crumbs.
     """
-    held = opened()
+    held = opened(fill_model=AT_LAST_PRICE)
     held.trade({"BTC/USDT": 0.3}, LIMITS)
     held.control.print_price("BTC/USDT", 1)
     report = held.trade({"BTC/USDT": 0.0}, LIMITS)
@@ -326,7 +326,7 @@ def test_coins_in_an_earn_programme_are_named_and_never_written_off(held: Accoun
 
 def test_earn_balances_of_a_new_account_are_named(opened: Callable[..., Account]) -> None:
     """What is lent from the start is in no balance and makes nothing unknown. An alert names it."""
-    account = opened(balances={"USDT": 100_000, "SOL": 50})
+    account = opened(balances={"USDT": 100_000, "SOL": 50}, fill_model=AT_LAST_PRICE)
     account.control.earn(account.key, "SOL", 50)
     report = account.trade(WEIGHTS, LIMITS)
     assert report.equity_after == pytest.approx(EQUITY, abs=1)
@@ -377,7 +377,7 @@ def test_break_is_not_accepted_at_a_price_in_doubt(held: Account) -> None:
 
 def test_first_day_has_a_daily_loss_too(opened: Callable[..., Account]) -> None:
     """The account begins at 10:00 and is 7.5% lower at noon: it buys nothing more that day."""
-    account = opened()
+    account = opened(fill_model=AT_LAST_PRICE)
     account.slots[:] = [SLOT + timedelta(hours=10)]
     account.trade({"BTC/USDT": 0.5}, LIMITS)
     account.slots[-1] = SLOT + timedelta(hours=12)
@@ -424,7 +424,10 @@ def test_venue_of_several_that_pauses_a_symbol_takes_nothing_from_equity(
     """Half of everything is at each of two venues. One pauses SOL, then the other does too: 99,930
     each time and no order.
     """
-    first, second = opened(balances=HALF), opened(balances=HALF)
+    first, second = (
+        opened(balances=HALF, fill_model=AT_LAST_PRICE),
+        opened(balances=HALF, fill_model=AT_LAST_PRICE),
+    )
     account = _at_both(first, second)
     before = account.trade(KEEP, FLATTENING)
     assert before.equity_after == pytest.approx(Decimal(100_000), abs=1)

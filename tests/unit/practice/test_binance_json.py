@@ -390,7 +390,9 @@ def test_filters_come_from_a_given_exchange_info(tmp_path: Path, server: Practic
 
 
 def test_real_candles_are_served_and_traded_exactly(candles_dir: Path) -> None:
-    """On real Binance candles a market order at midnight pays the daily open, to the last digit."""
+    """On real Binance candles a market order at midnight pays one tick above the daily open, to
+    the last digit.
+    """
     candles = ParquetCandles(candles_dir, symbols=("BTC/USDT", "ETH/USDT", "DOGE/USDT"))
     table = candles.load()
     series = table["BTC/USDT"][Timeframe.D1]
@@ -404,7 +406,7 @@ def test_real_candles_are_served_and_traded_exactly(candles_dir: Path) -> None:
             OrderRequest("real", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal("0.5"))
         )
         (fill,) = exchange.fills("BTC/USDT", at)
-        assert fill.price == Decimal(str(day.open))
+        assert fill.price == Decimal(str(day.open)) + Decimal("0.01")
         bars = exchange.fetch_bars("BTC/USDT", Timeframe.D1, at - 5 * DAY, 10)
     expected = series.window(day.ts - 5 * 86_400_000, day.ts)
     assert bars.head(-1).drop("symbol", "ts").to_numpy().tolist() == expected.values.tolist()
