@@ -108,7 +108,7 @@ class Stack:
         """Ask for the stack that runs already, which starts nothing."""
         return self.command("up", *self.options)
 
-    def runs(self, **state: Any) -> list[dict[str, Any]]:
+    def runs(self, **state: object) -> list[dict[str, Any]]:
         """Return the flow runs in a state, as the server tells them."""
         return list(self.ask("flow_runs", {"flow_runs": {"state": state}, "limit": 100}).json())
 

@@ -13,7 +13,7 @@ TWO = [SYMBOL, "ETHUSDT"]
 def data(call: Callable[..., Any]) -> Callable[..., Any]:
     """Return the method with its answer as the library's models read it."""
 
-    def read(*values: Any, **parameters: Any) -> Any:
+    def read(*values: object, **parameters: object) -> Any:
         return call(*values, **parameters).data()
 
     read.__name__ = call.__name__

@@ -28,7 +28,7 @@ class Calls:
         self.made = 0
         self.failed: list[str] = []
 
-    def __call__(self, call: Callable[..., Any], *values: Any, **parameters: Any) -> Any:
+    def __call__(self, call: Callable[..., Any], *values: object, **parameters: object) -> Any:
         """Return what the client's method returns; None where it raises, which is kept."""
         self.made += 1
         try:

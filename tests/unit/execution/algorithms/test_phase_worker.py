@@ -165,7 +165,7 @@ def test_run_killed_before_its_first_child_starts_from_the_committed_parent(worl
     worked(world, TWAP)
     place = world.ledger.plan_orders
 
-    def die(*args: Any) -> None:
+    def die(*args: object) -> None:
         raise Killed
 
     world.ledger.plan_orders = die  # type: ignore[assignment]  # it fails instead
@@ -187,7 +187,7 @@ def test_what_an_interrupted_run_left_is_sent_as_far_as_risk_allows_now(
     worked(world, style)
     write_ahead = world.ledger.write_ahead
 
-    def die(*args: Any) -> None:
+    def die(*args: object) -> None:
         raise Killed
 
     world.ledger.write_ahead = die  # type: ignore[assignment]  # it fails instead
@@ -419,7 +419,7 @@ def test_sells_are_not_planned_anew_once_buys_have_begun(world: World) -> None:
     inputs = world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.3}, SLOT + timedelta(days=1))
     write_ahead = world.ledger.write_ahead
 
-    def die(*args: Any) -> None:
+    def die(*args: object) -> None:
         raise Killed
 
     world.ledger.write_ahead = die  # type: ignore[assignment]  # it fails instead
