@@ -79,7 +79,7 @@ class Venue:
             return {"type": "http.request", "body": body}
 
         async def send(message: MutableMapping[str, Any]) -> None:
-            sent.append(message)
+            sent.append(dict(message))
 
         asyncio.run(self.app(scope, receive, send))
         start, content = sent
