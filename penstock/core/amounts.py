@@ -40,13 +40,7 @@ def to_step(amount: Decimal, step: Decimal | None = None, rounding: str = ROUND_
     >>> to_step(Decimal("0.0004"), Decimal("0.001")), to_step(Decimal("0.00000123456789"))
     ('0.0004', '0.0000012345679')
     """
-    if not amount.is_finite() or not amount:
-        return plain(abs(amount)) if amount == 0 else str(amount)
-    unit = step or Decimal(0)
-    if abs(amount) < unit or not unit > 0:
-        unit = Decimal(1).scaleb(min(-_DIGITS, amount.adjusted() + 1 - _DIGITS))
-    with localcontext(_EXACT):
-        return plain((amount / unit).to_integral_value(rounding=rounding) * unit)
+    return plain(_in_steps(amount, step, rounding))
 
 
 def at_most(amount: Decimal, step: Decimal | None = None) -> str:
@@ -63,9 +57,12 @@ def signed(amount: Decimal, step: Decimal | None = None) -> str:
 
     >>> signed(Decimal("5")), signed(Decimal("-0.50"))
     ('+5', '-0.5')
+    >>> signed(Decimal("-0E-8")), signed(Decimal("NaN"))
+    ('0', 'NaN')
     """
-    text = to_step(amount, step)
-    return text if text == "0" or text.startswith("-") else f"+{text}"
+    rounded = _in_steps(amount, step)
+    is_gain = not rounded.is_nan() and rounded > 0
+    return f"+{plain(rounded)}" if is_gain else plain(rounded)
 
 
 def money(amount: Decimal | float, currency: str) -> str:
@@ -86,6 +83,17 @@ def money_change(amount: Decimal | float, currency: str) -> str:
     ('+1,234.50', '+0.00')
     """
     return f"{amount:+z,.{_places(currency)}f}"
+
+
+def _in_steps(amount: Decimal, step: Decimal | None, rounding: str = ROUND_HALF_EVEN) -> Decimal:
+    """Return an amount rounded to whole steps, as `to_step` writes it."""
+    if not amount.is_finite() or not amount:
+        return amount
+    unit = step or Decimal(0)
+    if abs(amount) < unit or not unit > 0:
+        unit = Decimal(1).scaleb(min(-_DIGITS, amount.adjusted() + 1 - _DIGITS))
+    with localcontext(_EXACT):
+        return (amount / unit).to_integral_value(rounding=rounding) * unit
 
 
 def _places(currency: str) -> int:

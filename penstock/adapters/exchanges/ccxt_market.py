@@ -280,7 +280,8 @@ class CcxtMarketData:
                 f"{self.venue}: HTTP {status} leads to another address, and nothing is sent there"
             )
         try:
-            return self._listings.of_text(body, self.client.on_json_response)
+            path = self.session.last.path
+            return self._listings.of_answer(path, body, self.client.on_json_response)
         except ValueError:
             if status in (418, 429):
                 raise RateLimitedError(

@@ -12,8 +12,8 @@ import ccxt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE
 
-#: How Binance's list of all markets begins, with the time of the answer, and how far to look.
-_BEGINS, _TIME, _HEAD = '{"timezone":', re.compile(r'"serverTime":\d+'), 200
+#: The call that lists all markets of Binance. Its answer has the time, within so many characters.
+_MARKETS, _TIME, _HEAD = "/api/v3/exchangeInfo", re.compile(r'"serverTime":\d+'), 200
 _NAMES = ("symbol", "instId", "name", "id")
 
 
@@ -33,11 +33,11 @@ class Listings:
         client.parse_market = self.parsed
         client.set_markets = self.set_markets
 
-    def of_text(self, text: str, parse: Callable[[str], Any]) -> Any:
-        """Return the parsed answer: of a list of markets that differs from the last one by its time
-        alone, what was parsed then.
+    def of_answer(self, path: str, text: str, parse: Callable[[str], Any]) -> Any:
+        """Return the parsed answer to a call. Of a list of markets that differs from the last one
+        by its time alone, that is what was parsed then.
         """
-        if not text.startswith(_BEGINS):
+        if path != _MARKETS:
             return parse(text)
         parts = _TIME.sub("", text[:_HEAD]), text[_HEAD:]
         before, found = self._text

@@ -46,6 +46,8 @@ class LastAnswer(threading.local):
     `led_to` is the address to which requests go in the venue's place; "" where they go to it.
     """
 
+    path: str = ""
+    """The path that was asked for."""
     sent: bool = False
     """Whether a request was sent in the present call."""
     status: int | None = None
@@ -68,13 +70,13 @@ class LastAnswer(threading.local):
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
-        self.sent, self.acted, self._method = False, False, ""
+        self.sent, self.acted, self._method, self.path = False, False, "", ""
         self._forget_answer()
 
-    def begin(self, method: str) -> None:
+    def begin(self, method: str, url: str) -> None:
         """Note that a request leaves now. It need not be the first one of the call."""
         self.acted = self.acted or (self.sent and self._method != "GET")
-        self.sent, self._method = True, method.upper()
+        self.sent, self._method, self.path = True, method.upper(), urlsplit(url).path
         self._forget_answer()
 
     def _forget_answer(self) -> None:
@@ -130,7 +132,7 @@ class VenueSession(requests.Session):
             raise RateLimitedError(
                 f"HTTP 418 holds for {left:.0f} s more: the venue bans us, nothing was sent", left
             )
-        self.last.begin(str(method))
+        self.last.begin(str(method), str(url))
         try:
             response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
             self._remove_secrets(response)  # reads the body, which may break off
