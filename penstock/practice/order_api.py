@@ -18,10 +18,9 @@ from penstock.practice.order_requests import (
 )
 from penstock.practice.parameters import (
     BOOLEAN,
-    INT,
     LONG,
+    PERIOD,
     SYMBOL,
-    TIME,
     Parameter,
     Parameters,
     Route,
@@ -36,9 +35,6 @@ from penstock.practice.parameters import (
 
 Row = TypeVar("Row")
 SignedHandler = Callable[..., Any]
-
-_PAGE_DEFAULT, _PAGE_MOST = 500, 1000
-PERIOD = (may("startTime", TIME), may("endTime", TIME), may("limit", INT))
 
 
 class OrderApi:
@@ -263,7 +259,7 @@ def signed(
 
 def page(rows: list[Row], parameters: Parameters, from_start: bool) -> list[Row]:
     """Return the first or the last rows of a list, as many as `limit` asks for."""
-    size = page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST)
+    size = page_size(parameters)
     return rows[:size] if from_start else rows[-size:]
 
 

@@ -244,7 +244,13 @@ def is_true(parameters: Parameters, name: str, default: bool) -> bool:
     return default if value is None else value.lower() == "true"
 
 
-def page_size(parameters: Parameters, default: int, most: int) -> int:
+#: How many rows a page has where no limit is sent, and at the most.
+PAGE_DEFAULT, PAGE_MOST = 500, 1000
+PERIOD = (may("startTime", TIME), may("endTime", TIME), may("limit", INT))
+"""What a list by time reads."""
+
+
+def page_size(parameters: Parameters, default: int = PAGE_DEFAULT, most: int = PAGE_MOST) -> int:
     """Return `limit`, at most `most`; -1130 where it is zero."""
     size = integer(parameters, "limit")
     if size == 0:

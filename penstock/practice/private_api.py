@@ -7,12 +7,13 @@ from penstock.practice import binance_json
 from penstock.practice.accounts import PracticeAccount
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.matching import MatchingEngine
-from penstock.practice.order_api import PERIOD, OrderApi, SignedHandler, page, signed
+from penstock.practice.order_api import OrderApi, SignedHandler, page, signed
 from penstock.practice.parameters import (
     ASSET,
     BOOLEAN,
     INT,
     LONG,
+    PERIOD,
     SYMBOL,
     TEXT,
     Parameters,

@@ -24,11 +24,12 @@ from penstock.practice.parameters import (
     INTERVAL,
     LISTEN_KEY,
     LONG,
+    PAGE_MOST,
+    PERIOD,
     PERMISSIONS,
     SYMBOL,
     SYMBOL_STATUS,
     SYMBOLS,
-    TIME,
     TIME_ZONE,
     Parameter,
     Parameters,
@@ -45,12 +46,10 @@ from penstock.practice.symbol_choice import chosen, state_of
 from penstock.simulation.fill_model import decimal_of
 
 PublicHandler = Callable[[Parameters], Any]
-_PAGE_DEFAULT, _PAGE_MOST = 500, 1000
 _DEPTH_DEFAULT, _DEPTH_MOST = 100, 5000
 _AVERAGED_MINUTES = 5
 _ONE_SYMBOL, _LIMIT = needs("symbol", SYMBOL), may("limit", INT)
-_PERIOD = (may("startTime", TIME), may("endTime", TIME), _LIMIT)
-_CANDLES = (_ONE_SYMBOL, needs("interval", INTERVAL), may("timeZone", TIME_ZONE), *_PERIOD)
+_CANDLES = (_ONE_SYMBOL, needs("interval", INTERVAL), may("timeZone", TIME_ZONE), *PERIOD)
 
 
 def _weight_of_depth(parameters: Parameters) -> int:
@@ -93,7 +92,7 @@ class PublicApi:
             _get("/api/v3/depth", self.depth, depth, _weight_of_depth),
             _get("/api/v3/trades", self.trades, (_ONE_SYMBOL, _LIMIT), 25),
             _get("/api/v3/historicalTrades", self.trades, (_ONE_SYMBOL, _LIMIT, old), 25),
-            _get("/api/v3/aggTrades", self.aggregate_trades, (_ONE_SYMBOL, old, *_PERIOD), 4),
+            _get("/api/v3/aggTrades", self.aggregate_trades, (_ONE_SYMBOL, old, *PERIOD), 4),
             _get("/api/v3/avgPrice", self.average_price, (_ONE_SYMBOL,), 2),
             _get("/sapi/v1/system/status", lambda _: {"status": 0, "msg": "normal"}),
             _get("/fapi/v1/exchangeInfo", self.no_contracts),
@@ -131,7 +130,7 @@ class PublicApi:
         """Return candles up to now, or as they were `stale_seconds` ago."""
         listing = self.market.charted(parameters["symbol"])
         interval = Interval(parameters["interval"], time_zone(parameters.get("timeZone", "0")))
-        limit = page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST)
+        limit = page_size(parameters)
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
         late_ms = self.books.late_ms.get(listing.wire)
@@ -167,7 +166,7 @@ class PublicApi:
         """Return the average of the trades of five minutes, or the last price without any."""
         listing, now = self.market.listing(parameters["symbol"]), self.time.now_ms()
         instrument, since = self._rules[listing.wire].instrument, now - _AVERAGED_MINUTES * 60_000
-        trades = market_trades(self.market, instrument, now, limit=_PAGE_MOST, start=since)
+        trades = market_trades(self.market, instrument, now, limit=PAGE_MOST, start=since)
         quote, average = self.market.quote(listing.symbol, now), average_price(trades)
         if average is None and quote is not None:
             average = decimal_of(quote.price)
@@ -191,7 +190,7 @@ class PublicApi:
             self.market,
             self._rules[listing.wire].instrument,
             self.time.now_ms(),
-            limit=page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST),
+            limit=page_size(parameters),
             from_id=from_id,
             start=start,
             end=end,

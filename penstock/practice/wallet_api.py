@@ -14,8 +14,8 @@ from penstock.practice.matching import MatchingEngine
 from penstock.practice.parameters import (
     INT,
     LONG,
+    PERIOD,
     SYMBOL,
-    TIME,
     Parameter,
     Parameters,
     Route,
@@ -28,7 +28,7 @@ from penstock.practice.symbol_choice import chosen
 Handler = Callable[[PracticeAccount, Parameters], Any]
 
 _ONE_SYMBOL = (needs("symbol", SYMBOL),)
-_PERIOD = (may("startTime", TIME), may("endTime", TIME), may("limit", INT), may("orderId", LONG))
+_ORDERS = (*PERIOD, may("orderId", LONG))
 
 
 class WalletApi:
@@ -41,8 +41,8 @@ class WalletApi:
     def routes(self) -> dict[str, Route[Handler]]:
         """Return the routes by method and path."""
         match, later = may("preventedMatchId", LONG), may("fromPreventedMatchId", LONG)
-        prevented = (*_ONE_SYMBOL, *_PERIOD, match, later)
-        allocations = (*_ONE_SYMBOL, *_PERIOD, may("fromAllocationId", INT))
+        prevented = (*_ONE_SYMBOL, *_ORDERS, match, later)
+        allocations = (*_ONE_SYMBOL, *_ORDERS, may("fromAllocationId", INT))
         return table(
             _get("/api/v3/account/commission", self.commission, _ONE_SYMBOL, 20),
             _get("/api/v3/rateLimit/order", self.order_counts, weight=40),
