@@ -75,4 +75,4 @@ def _write(title: str, body: str) -> None:
         _log.warning(ALERT, title=title, body=body)
         return
     for number, line in enumerate(lines, start=1):
-        _log.warning(ALERT, title=title, line=f"{number}/{len(lines)}", body=line)
+        _log.warning(ALERT, title=title, line=number, lines=len(lines), body=line)

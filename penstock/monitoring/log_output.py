@@ -87,7 +87,7 @@ class ConsoleLines:
         if line.get("event") != ALERT:
             return self._others(logger, name, line)
         body = f"    {line['body']}"
-        if not str(line.get("line", "1/")).startswith("1/"):
+        if line.get("line", 1) > 1:
             return body
         return f"alert at {line['timestamp'][:16]}: {line['title']}\n{body}"
 

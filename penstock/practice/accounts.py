@@ -26,6 +26,9 @@ class PracticeOrderStatus(StrEnum):
         return self in (PracticeOrderStatus.NEW, PracticeOrderStatus.PARTIALLY_FILLED)
 
 
+_STOP_LOSSES = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT"})
+
+
 @dataclass
 class PracticeOrder:
     """An order of the practice exchange."""
@@ -102,7 +105,7 @@ class PracticeOrder:
     @property
     def rises(self) -> bool:
         """Whether a stop is reached from below: a buy's stop loss, a sell's take profit."""
-        return self.type.startswith("STOP_LOSS") == (self.side is Side.BUY)
+        return (self.type in _STOP_LOSSES) == (self.side is Side.BUY)
 
 
 @dataclass(frozen=True)

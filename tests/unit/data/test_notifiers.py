@@ -67,9 +67,10 @@ def test_alert_of_several_lines_is_logged_a_line_at_a_time() -> None:
     """A terminal shows no backslash and n; every line carries the title and its place."""
     with structlog.testing.capture_logs() as log:
         LogNotifier().notify("title", "one\ntwo")
-    assert [(entry["title"], entry["line"], entry["body"]) for entry in log] == [
-        ("title", "1/2", "one"),
-        ("title", "2/2", "two"),
+    parts = ("title", "line", "lines", "body")
+    assert [tuple(entry[part] for part in parts) for entry in log] == [
+        ("title", 1, 2, "one"),
+        ("title", 2, 2, "two"),
     ]
 
 
