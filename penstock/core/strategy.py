@@ -27,7 +27,7 @@ class Strategy(ABC):
     A subclass sets `name` and `Params`, and writes `warmup_bars` and `target_weights`.
     `target_weights` is a pure function. It sees nothing after the bar at whose close it decides:
     changing later bars must not change an earlier weight.
-    `penstock.research.validation.leakage.check_no_lookahead` tests that.
+    `penstock.research.validation.leakage.leak_proof` tests that.
 
     >>> from datetime import UTC, datetime
     >>> import polars as pl

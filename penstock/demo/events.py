@@ -67,8 +67,8 @@ class TrialDone:
 
 
 @dataclass(frozen=True)
-class CutDone:
-    """So many cuts of the check against lookahead are done."""
+class ProofEvaluated:
+    """So many evaluations of the leak proof are done."""
 
     done: int
     total: int
@@ -91,7 +91,7 @@ DemoEvent = (
     | IngestOutcome
     | SearchBegan
     | TrialDone
-    | CutDone
+    | ProofEvaluated
     | ResearchOutcome
     | TradingBegan
     | SlotOutcome

@@ -16,10 +16,10 @@ from penstock.core.timeframes import Timeframe
 from penstock.demo.configuration import CASH, demo_settings, write_configuration
 from penstock.demo.events import (
     CandlesWanted,
-    CutDone,
     DemoForgotten,
     IngestBegan,
     OnEvent,
+    ProofEvaluated,
     SearchBegan,
     StepBegan,
     StepEnded,
@@ -153,7 +153,7 @@ class _Demo:
             PORTFOLIO,
             end=self.history.live,
             on_trial=lambda _: self.on_event(TrialDone()),
-            on_cut=lambda done, total: self.on_event(CutDone(done, total)),
+            on_evaluation=lambda done, total: self.on_event(ProofEvaluated(done, total)),
         )
         self.on_event(outcome)
         return outcome

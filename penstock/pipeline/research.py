@@ -3,7 +3,7 @@ penstock.research.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from penstock.core.actors import Actor
@@ -11,7 +11,13 @@ from penstock.core.errors import NoBarsError
 from penstock.core.series import series_named
 from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.pipeline.use_case import use_case
-from penstock.promotion.evidence import gather_evidence
+from penstock.promotion.criteria import (
+    CriterionResult,
+    PromotionThresholds,
+    bounded_memory,
+    no_lookahead,
+)
+from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.research.engine.results import SearchResult, parameters_text
 from penstock.research.search.runner import search
 from penstock.research.search.trials import OnTrial
@@ -33,14 +39,31 @@ class ResearchOutcome:
     """Its data."""
     result: SearchResult
     """What it found."""
+    evidence: Evidence
+    """The evidence for its choice."""
+
+    @property
+    def faults(self) -> list[CriterionResult]:
+        """What makes the figures of the choice worthless: it sees later bars, or decides otherwise
+        when it trades. The gate refuses it.
+        """
+        verdicts = (
+            judge(self.evidence, PromotionThresholds()) for judge in (no_lookahead, bounded_memory)
+        )
+        return [verdict for verdict in verdicts if not verdict.passed]
 
     def summary(self) -> str:
-        """Return the search in one sentence, with the holdings whose bars ended."""
+        """Return the search in one sentence, with the holdings whose bars ended, after what makes
+        it worthless.
+        """
         found = self.result
+        faults = "".join(
+            f"{fault.criterion} FAILED: {found.strategy} {fault.reason}. " for fault in self.faults
+        )
         parts = (found.in_sample, found.out_of_sample)
         ended = sorted({symbol for part in parts for symbol in part.written_off["symbol"]})
         return (
-            f"best of {found.trial_count} trials on {self.snapshot.rows} bars "
+            f"{faults}best of {found.trial_count} trials on {self.snapshot.rows} bars "
             f"(dataset {found.dataset_hash[:12]}): {found.strategy} "
             f"{parameters_text(found.best_params)}, "
             f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
@@ -60,13 +83,13 @@ def run_research(
     end: datetime | None = None,
     on_trial: OnTrial | None = None,
     on_stage: OnStage = lambda _: None,
-    on_cut: Callable[[int, int], None] = lambda _done, _total: None,
+    on_evaluation: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
     `end` leaves out bars that open at or after it. `on_stage` is called as each step begins.
-    `on_cut` is called after each cut of the check against lookahead, with how many are done and how
-    many there are. Raises NoBarsError where nothing is stored, StrategyError for an unknown
+    `on_evaluation` is called after each evaluation of the leak proof, with how many are done and
+    how many there are. Raises NoBarsError where nothing is stored, StrategyError for an unknown
     strategy, SearchError where no trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), platform.settings.costs
@@ -91,19 +114,24 @@ def run_research(
         doubts=snapshot.doubts,
         joins=snapshot.joins,
     )
-    on_stage(f"checking that the choice, {result.strategy}, sees no later bars")
+    on_stage(f"proving that the choice, {result.strategy}, sees no later bars")
     chosen = strategy_class(result.strategy)
     evidence = gather_evidence(
         result,
         chosen,
         snapshot.bars(),
-        on_cut=on_cut,
+        on_evaluation=on_evaluation,
         doubts=snapshot.doubts,
         joins=snapshot.joins,
     )
+    outcome = ResearchOutcome("", snapshot, result, evidence)
+    for fault in outcome.faults:
+        on_stage(f"{fault.criterion} FAILED: {result.strategy} {fault.reason}")
+    if not outcome.faults:
+        on_stage("it sees no later bars, and remembers no longer than its warm-up")
     on_stage("recording the search")
     run_id = platform.tracker(study_name).record_search(result, chosen, snapshot, evidence)
-    return ResearchOutcome(run_id, snapshot, result)
+    return replace(outcome, run_id=run_id)
 
 
 @use_case

@@ -298,20 +298,33 @@ def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> 
 
 
 def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
-    """The lookahead check was run and found nothing."""
-    if evidence.leaks is None:
+    """The leak proof was made, and the strategy sees no later bars."""
+    return _nothing_found(
+        "no_lookahead", evidence.leaks, "sees later bars", "no later bar changed an earlier weight"
+    )
+
+
+def bounded_memory(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
+    """The leak proof was made, and no decision depends on bars before the strategy's warm-up."""
+    return _nothing_found(
+        "bounded_memory",
+        evidence.memory_excess,
+        "remembers longer than its warm-up",
+        "bars before the warm-up changed no weight",
+    )
+
+
+def _nothing_found(
+    criterion: str, found: tuple[str, ...] | None, fault: str, passed: str
+) -> CriterionResult:
+    if found is None:
         reason = (
             "not checked: run penstock.research.validation.leakage on the candidate "
             "before it is judged"
         )
-        return CriterionResult("no_lookahead", False, None, None, reason)
-    found = len(evidence.leaks)
-    reason = (
-        f"{found} leaks, the first: {evidence.leaks[0]}"
-        if found
-        else "changing later bars changed no earlier weight"
-    )
-    return CriterionResult("no_lookahead", not found, found, 0, reason)
+        return CriterionResult(criterion, False, None, None, reason)
+    reason = f"{fault}: {found[0]}" if found else passed
+    return CriterionResult(criterion, not found, len(found), 0, reason)
 
 
 def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
@@ -330,6 +343,7 @@ def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
 #: Every criterion that a candidate must pass, in the order in which they are shown.
 CRITERIA: tuple[Criterion, ...] = (
     no_lookahead,
+    bounded_memory,
     out_of_sample_is_unseen,
     enough_bars,
     out_of_sample_length,

@@ -17,9 +17,6 @@ from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import BacktestMetrics, SearchResult
 
-#: Above this many bars the lookahead check draws its cuts: a cut at every bar would take minutes.
-MAX_CUTS = 3000
-
 
 class Evidence(BaseModel):
     """The figures of one candidate, with everything that is needed to measure them again."""
@@ -61,7 +58,9 @@ class Evidence(BaseModel):
     doubled_costs: BacktestMetrics | None = None
     """The out-of-sample figures with doubled fees and slippage; None where nobody measured them."""
     leaks: tuple[str, ...] | None = None
-    """What the lookahead check found; None where it was not run."""
+    """Where the leak proof saw that it knows later bars; None where it was not made."""
+    memory_excess: tuple[str, ...] | None = None
+    """What it remembers longer than its warm-up; None where that was not measured."""
 
     @property
     def out_of_sample_days(self) -> float:
@@ -74,6 +73,7 @@ def evidence_of(
     search: SearchResult,
     doubled_costs: BacktestMetrics | None = None,
     leaks: tuple[str, ...] | None = None,
+    memory_excess: tuple[str, ...] | None = None,
 ) -> Evidence:
     """Return the evidence for a search's choice."""
     return Evidence(
@@ -95,6 +95,7 @@ def evidence_of(
         out_of_sample_end=search.out_of_sample.last_ts,
         doubled_costs=doubled_costs,
         leaks=leaks,
+        memory_excess=memory_excess,
     )
 
 
@@ -102,38 +103,36 @@ def gather_evidence(
     search: SearchResult,
     strategy_class: type[Strategy],
     bars: pl.DataFrame,
-    cuts: int | None = None,
-    on_cut: Callable[[int, int], None] = lambda _done, _total: None,
+    on_evaluation: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
 ) -> Evidence:
-    """Return the evidence for a search's choice, with doubled costs and the lookahead check.
+    """Return the evidence for a search's choice, with doubled costs and the leak proof.
 
-    `bars` is the searched snapshot (BARS_SCHEMA). `cuts` is the number of instants after which
-    later bars are changed. The default is every bar, but at most MAX_CUTS: only a cut at every bar
-    surely finds a leak at a single bar. `on_cut` is called after each cut with the number done and
-    the number of all.
+    `bars` (BARS_SCHEMA), `doubts` and `joins` are those of the searched snapshot. `on_evaluation`
+    is called after each evaluation of the proof, with the number done and the number of all.
     """
-    from penstock.research.validation.leakage import check_no_lookahead
+    from penstock.research.validation.leakage import leak_proof
 
     bare = evidence_of(search)
     strategy = strategy_class.from_params(dict(search.best_params))
     known = bars_of(bars, bare)
-    instants = known["ts"].n_unique()
-    chosen = cuts if cuts is not None or instants <= MAX_CUTS else MAX_CUTS
-    leaks = check_no_lookahead(strategy, known, chosen, on_cut=on_cut)
-    found = tuple(
-        f"{leak.symbol} at {leak.ts}: "
-        f"the future after {leak.cut} changed {leak.before} to {leak.after}"
-        for leak in leaks
+    proof = leak_proof(
+        strategy,
+        known,
+        timeframe=bare.timeframe,
+        doubts=doubts,
+        joins=joins,
+        on_evaluation=on_evaluation,
     )
     return evidence_of(
         search,
         doubled_costs=backtest_out_of_sample(
             strategy, known, bare, doubled(search.costs), doubts, joins
         ),
-        leaks=found,
+        leaks=tuple(leak.sentence() for leak in proof.leaks),
+        memory_excess=() if proof.memory is None else (proof.memory.sentence(),),
     )
 
 

@@ -424,6 +424,7 @@ def test_evidence_comes_back_as_it_was_recorded(session: Desk) -> None:
     evidence = session.registry.evidence(name, version)
     assert evidence == session.tracker.read_search(session.run_of(1)).evidence
     assert evidence.leaks == ()
+    assert evidence.memory_excess == ()
     assert evidence.doubled_costs is not None
     assert evidence.doubled_costs.total_return < evidence.out_of_sample.total_return
 

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.adapters.mlflow.content import StrategySource, class_of
 from penstock.core.bars import BARS_SCHEMA
-from penstock.research.validation.leakage import check_no_lookahead
+from penstock.research.validation.leakage import leak_proof
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -105,4 +105,4 @@ def test_the_readmes_strategy_works() -> None:
     bars = pl.DataFrame(rows, BARS_SCHEMA, orient="row")
     strategy = near_high.from_params({"lookback_bars": 30})
     assert strategy.decide(bars)["weight"].drop_nulls().n_unique() > 1
-    assert not check_no_lookahead(strategy, bars)
+    assert leak_proof(strategy, bars).passed

@@ -176,7 +176,7 @@ def bars_progress(console: Console) -> Iterator[OnProgress]:
 
 
 class TrialsProgress:
-    """Progress of a search: a bar over its trials and one over the cuts of its check. Without a
+    """Progress of a search: a bar over its trials and one over its leak proof. Without a
     terminal they are lines. Call it after each trial.
     """
 
@@ -184,7 +184,7 @@ class TrialsProgress:
         self._bars = bars
         self._total, self._done = total, 0
         self._row = bars.add_task("trials", total=total)
-        self._cuts: TaskID | None = None
+        self._proof: TaskID | None = None
 
     def __call__(self, _trial: object) -> None:
         self._bars.advance(self._row)
@@ -193,13 +193,13 @@ class TrialsProgress:
         if not self._bars.console.is_terminal and self._done % tenth == 0:
             self._bars.console.print(f"trial {self._done} of {self._total}", highlight=False)
 
-    def cut(self, done: int, total: int) -> None:
-        """Say how many cuts of the check against lookahead are done."""
-        if self._cuts is None:
-            self._cuts = self._bars.add_task("cuts", total=total)
-        self._bars.update(self._cuts, completed=done)
+    def evaluation(self, done: int, total: int) -> None:
+        """Say how many evaluations of the leak proof are done."""
+        if self._proof is None:
+            self._proof = self._bars.add_task("leak proof", total=total)
+        self._bars.update(self._proof, completed=done)
         if not self._bars.console.is_terminal and done % max(total // 10, 1) == 0:
-            self._bars.console.print(f"cut {done} of {total}", highlight=False)
+            self._bars.console.print(f"evaluation {done} of {total}", highlight=False)
 
     def stage(self, name: str) -> None:
         """Say that a step begins."""

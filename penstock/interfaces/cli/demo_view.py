@@ -13,9 +13,9 @@ from penstock.data.ingestion import IngestProgress, OnProgress
 from penstock.demo import DemoEvent, DemoResult
 from penstock.demo.events import (
     CandlesWanted,
-    CutDone,
     DemoForgotten,
     IngestBegan,
+    ProofEvaluated,
     SearchBegan,
     StepBegan,
     StepEnded,
@@ -65,8 +65,8 @@ class DemoView:
                 self._ingest(event)
             case TrialDone() if self._trials is not None:
                 self._trials(event)
-            case CutDone(done, total) if self._trials is not None:
-                self._trials.cut(done, total)
+            case ProofEvaluated(done, total) if self._trials is not None:
+                self._trials.evaluation(done, total)
             case SlotOutcome():
                 self._slot()
             case IngestBegan():

@@ -66,10 +66,10 @@ def research(
             trials=trials,
             on_trial=progress,
             on_stage=progress.stage,
-            on_cut=progress.cut,
+            on_evaluation=progress.evaluation,
         )
     out.print(table_of(outcome.result.figures_table(), "Search"))
-    out.print(outcome.summary())
+    out.print(outcome.summary(), style="bold red" if outcome.faults else None)
 
 
 def promote(

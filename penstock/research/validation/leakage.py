@@ -1,178 +1,394 @@
-"""The check that a strategy does not look ahead: its past is decided again with another future.
+"""The leak proof: a strategy's past is decided again with another future, and with a shorter past.
 
-A strategy that reads bars up to t gives the same weight at t for any later bars. At each cut the
-later bars are removed, and then replaced by other prices. Every weight up to the cut, of every
-symbol, must stay the same.
+A strategy that reads bars up to t gives the same weight at t for any later bars, on any date, under
+any name of the symbols, and with any bars before the last `warmup_bars`. The proof changes one of
+these at a time, builds the strategy anew each time, and compares the weights. It gives two
+verdicts: what the strategy sees (leaks), and how far back it remembers (memory).
 
-Some tens of cuts find a leak that is there at every bar. A leak at one single bar shows only at a
-cut through that bar. `cuts=None` therefore cuts at every bar, each over a warm window, and compares
-the decision of that bar.
+Its parts, where W is `warmup_bars`:
+
+- *Twice the same bars.* Weights that differ then prove nothing else.
+- *Prefixes.* All bars after each of twelve rows are removed, the shortest prefix first.
+- *Warm-ups.* After each listing, the future is removed every BLOCK_BARS rows until W bars are
+  there. The comb looks at the cuts between.
+- *Other dates and names.* All bars are moved by 28 years, and the symbols are renamed in the same
+  order. A calendar survives that. A file, a cache, a clock, a date or a symbol in the code does
+  not. Symbols that are named by a parameter are renamed with the others.
+- *Windows.* Before each of twelve rows all but the last W bars are removed.
+- *The comb.* BLOCK_BARS rows are changed after every W + 1 unchanged ones, at every offset. So every
+  row of the history is a cut of one evaluation, in W + 21 evaluations, whatever its length.
+
+What the proof does not find: a peek at one bar alone that is more than BLOCK_BARS bars away, what
+depends on the clock alone and not on bars, and a table that is looked up by price.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
-from typing import Literal
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from penstock.core.bars import PRICE_COLUMNS, given_bars
+from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
+from penstock.core.timeframes import Timeframe
+from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
+from penstock.research.engine.market import market_of
+from penstock.research.validation.bar_changes import (
+    BLOCK_BARS,
+    CALENDAR_CYCLE,
+    LONG_CYCLE,
+    BarArrays,
+    BlockChanges,
+    Matrix,
+    arrays_of,
+    comb,
+    elsewhere,
+    from_window,
+    renamed_values,
+    until,
+)
+from penstock.research.validation.fresh_strategy import FreshStrategy
+from penstock.research.validation.leak_findings import Change, Leak, LeakProof, LongMemory
 
-#: Called with the number of cuts that are done, and the number of all.
-OnCut = Callable[[int, int], None]
+#: Called with the number of evaluations that are done, and the number of all.
+OnEvaluation = Callable[[int, int], None]
 
-#: Weights that differ by less are equal: moving sums round differently on a shorter table.
+#: Weights that differ by less are equal: moving sums round differently on other bars.
 TOLERANCE = 1e-12
+#: The number of prefixes and of windows.
+PLACES = 12
+#: The number of cuts in doubt that are decided one by one, of one evaluation of the comb.
+SUSPECTS = 3
+#: How often a longer warm-up is tried, and up to which part of the history.
+ROUNDS, LONGEST = 8, 0.7
+#: So many of the newest doubted bars are considered: each costs the prefixes a decision of its own.
+DOUBTS = 8
 
 
-@dataclass(frozen=True)
-class Leak:
-    """A weight that changed when only later bars did. A weight of None is "no decision"."""
-
-    symbol: str
-    """The symbol."""
-    ts: datetime
-    """The open time of the bar whose weight changed."""
-    cut: datetime
-    """The open time of the last bar that was left as it was."""
-    change: Literal["removed", "replaced"]
-    """What was done to the later bars."""
-    before: float | None
-    """The weight with the full history."""
-    after: float | None
-    """The weight with the changed future."""
-
-
-def check_no_lookahead(
+def leak_proof(
     strategy: Strategy,
     bars: pl.DataFrame,
-    cuts: int | None = 20,
+    *,
+    timeframe: Timeframe | None = None,
+    doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
     seed: int = 0,
-    on_cut: OnCut = lambda _done, _total: None,
-) -> list[Leak]:
-    """Return the first leak of each cut and change. An empty list means that none was found.
+    on_evaluation: OnEvaluation = lambda _done, _total: None,
+) -> LeakProof:
+    """Return what a strategy sees of later bars, and what it remembers too long.
 
-    `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn with `seed` from those
-    where the strategy is warm; the last but one is always taken. None takes every instant, which
-    also shows a `warmup_bars` that is too small. `on_cut` is called after each cut. Raises
-    DataError where the bars are no bars table, or too few to warm the strategy up.
+    Parameters
+    ----------
+    strategy
+        The strategy. It is built anew, from its parameters, for each evaluation.
+    bars
+        The bars of the whole universe (BARS_SCHEMA).
+    timeframe
+        The bar length. By default it is the most common step between bars.
+    doubts
+        Bars that were in doubt at their close. The prefixes are decided as backtests are: without
+        what was not known then.
+    joins
+        Where an operator has joined series over a move, as for a backtest.
+    seed
+        The seed of the changes.
+    on_evaluation
+        Called after each planned evaluation, with the number done and the number of all.
+
+    Raises
+    ------
+    DataError
+        The bars cannot be simulated, or are too few to warm the strategy up.
+    StrategyError
+        A strategy returned weights that break their contract.
+
+    Examples
+    --------
+    >>> import math
+    >>> from datetime import UTC, datetime
+    >>> from strategies.ma_cross import MovingAverageCross
+    >>> start, end = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 12, 31, tzinfo=UTC)
+    >>> days = pl.datetime_range(start, end, "1d", time_unit="ms", eager=True)
+    >>> price = pl.Series([100 + 20 * math.sin(n / 20) for n in range(len(days))])
+    >>> bars = pl.DataFrame({"symbol": "BTC/USDT", "ts": days}).with_columns(
+    ...     open=price, high=price, low=price, close=price, volume=pl.lit(1.0)
+    ... )
+    >>> leak_proof(MovingAverageCross(), bars).passed
+    True
     """
-    table = given_bars(bars, f"bars given to the check of {strategy.name}")
-    instants = table["ts"].unique().sort()
-    warm = instants[strategy.warmup_bars : -1]
-    if warm.is_empty():
+    market = market_of(bars, timeframe, doubts, joins)
+    arrays = arrays_of(market.bars)
+    warmup = strategy.warmup_bars
+    if len(arrays.ts) < warmup + 2:
         raise DataError(
-            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, "
-            f"these are {len(instants)}"
+            f"{strategy.name} needs {warmup + 2} bars to be checked, these are {len(arrays.ts)}"
         )
-    truth = strategy.decide(table)
-    if cuts is None:
-        found: list[Leak | None] = []
-        windows = _Windows(table, instants, strategy.warmup_bars + 1)
-        for done, cut in enumerate(warm, 1):
-            found.append(_leak_at(strategy, windows, truth, strategy.warmup_bars + done - 1, cut))
-            on_cut(done, len(warm))
-        return [leak for leak in found if leak is not None]
-    random = np.random.default_rng(seed)
-    drawn = random.choice(len(warm), size=min(cuts, len(warm)), replace=False)
-    places = sorted({int(place) for place in drawn} | {len(warm) - 1})
-    leaks: list[Leak | None] = []
-    for done, place in enumerate(places, 1):
-        leaks += [
-            _first_leak(strategy, table, truth, warm[place], change, random) for change in _CHANGES
+    known = sorted(market.doubts)[-DOUBTS:]
+    return _Proof(strategy, arrays, market.timeframe, known, seed, on_evaluation).result()
+
+
+class _Proof:
+    """A proof in the making: the weights on the bars as they are, and the evaluations so far."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        bars: BarArrays,
+        timeframe: Timeframe,
+        doubts: Sequence[DoubtedBar],
+        seed: int,
+        on_evaluation: OnEvaluation,
+    ) -> None:
+        self.name, self.warmup = strategy.name, strategy.warmup_bars
+        self.fresh = FreshStrategy(strategy)
+        self.bars, self.timeframe, self.doubts = bars, timeframe, doubts
+        self.random = np.random.default_rng(seed)
+        self.last = len(bars.ts) - 1
+        self.on_evaluation = on_evaluation
+        self.evaluations, self.planned = 0, 0
+        self.truth = np.empty(0)
+
+    def result(self) -> LeakProof:
+        teeth = comb(self.bars, self.warmup)
+        ends, listings = self._prefix_ends(), _listings(self.bars)
+        steps = len(range(0, self.warmup + BLOCK_BARS, BLOCK_BARS)) + 1
+        self.planned = 2 * len(ends) + steps * len(listings) + len(teeth) + 3
+        shortest = self._decided_as_known(until(self.bars, ends[0]))  # before all else is seen
+        self.truth = self._decided(self.bars)
+        leaks, memory, cuts = self._repeated(), None, 0
+        if not leaks:
+            memory = self._memory()
+            leaks = (
+                self._prefixes(ends, shortest)
+                or [leak for first in listings for leak in self._warm_up(first)]
+                or self._elsewhere()
+            )
+            if not leaks:
+                leaks, memory, cuts = self._combed(teeth, memory)
+        self.on_evaluation(self.planned, self.planned)
+        return LeakProof(
+            self.name, tuple(leaks), memory, self.evaluations, cuts, self.fresh.is_reloaded
+        )
+
+    def _decided(self, bars: BarArrays, values: dict[str, Any] | None = None) -> Matrix:
+        """Return the weights of a new instance on `bars`; NaN where it has no decision."""
+        self._count()
+        with self.fresh.built(values) as strategy:
+            return _matrix(decide(strategy, bars.frame()), bars)
+
+    def _decided_as_known(self, bars: BarArrays) -> Matrix:
+        """Return the weights as they are traded: without the bars that were in doubt then."""
+        if not self.doubts:
+            return self._decided(bars)
+        self._count()
+        with self.fresh.built() as strategy:
+            known = decide_as_known(strategy, bars.frame(), self.doubts, self.timeframe)
+        return _matrix(known, bars)
+
+    def _count(self) -> None:
+        self.evaluations += 1
+        self.on_evaluation(min(self.evaluations, self.planned - 1), self.planned)
+
+    def _repeated(self) -> list[Leak]:
+        """Compare two decisions on the same bars."""
+        return self._leaks(self.truth, self._decided(self.bars), Change.NOTHING)
+
+    def _prefix_ends(self) -> list[int]:
+        """Return the last rows of the prefixes, drawn over the history. Among them are the last row
+        but one, those before the last listing and the last end of a symbol, and those in doubt.
+        """
+        present = self.bars.present
+        begins, ends = present.argmax(axis=0), self.last - present[::-1].argmax(axis=0)
+        chosen = {self.last - 1, int(begins.max()) - 1, int(ends[ends < self.last].max(initial=-1))}
+        in_doubt = pl.Series([each.ts for each in self.doubts], dtype=self.bars.ts.dtype)
+        chosen |= set(self.bars.ts.search_sorted(in_doubt).to_list())
+        drawn = self._places(self.warmup)
+        return sorted({*drawn, *(row for row in chosen if self.warmup <= row < self.last)})
+
+    def _places(self, first: int) -> list[int]:
+        """Return PLACES rows from `first` to the last but one, one drawn of each equal part."""
+        if first >= self.last:
+            return []
+        parts = np.linspace(first, self.last, PLACES + 1)
+        drawn = self.random.uniform(parts[:-1], parts[1:]).astype(int)
+        return sorted({min(int(row), self.last - 1) for row in drawn})
+
+    def _prefixes(self, ends: list[int], shortest: Matrix) -> list[Leak]:
+        """Compare with decisions that were made without any later bar."""
+        truth = self._decided_as_known(self.bars) if self.doubts else self.truth
+        found = self._leaks(truth, shortest, Change.REMOVED, ends[0])
+        for end in ends[1:]:
+            again = self._decided_as_known(until(self.bars, end))
+            found += self._leaks(truth, again, Change.REMOVED, end)
+        return found
+
+    def _warm_up(self, first: int) -> list[Leak]:
+        """Compare decisions in the warm-up after a listing, on the few bars around it."""
+        stop = min(first + self.warmup + BLOCK_BARS, self.last)
+        begin = max(first - self.warmup - 1, 0)
+        around = until(self.bars, stop, begin)
+        truth = self._decided(around)
+        found = []
+        for cut in range(first, stop, BLOCK_BARS):
+            again = self._decided(until(around, cut - begin))
+            found += self._leaks(truth, again, Change.REMOVED, cut, begin)
+        return found
+
+    def _elsewhere(self) -> list[Leak]:
+        """Compare with decisions on the same prices at other dates, under other names."""
+        both = self._moved(Change.ELSEWHERE, CALENDAR_CYCLE, renamed=True)
+        if not both:
+            return []
+        dates = self._moved(Change.DATES, CALENDAR_CYCLE, renamed=False)
+        names = self._moved(Change.NAMES, None, renamed=True)
+        lasting = dates and self._moved(Change.DATES, LONG_CYCLE, renamed=False)
+        return [*(dates if lasting else []), *names] or ([] if dates else both)
+
+    def _moved(self, change: Change, ahead: timedelta | None, renamed: bool) -> list[Leak]:
+        values = renamed_values(self.fresh.values, self.bars.symbols) if renamed else None
+        try:
+            again = self._decided(elsewhere(self.bars, ahead, renamed), values)
+        except Exception as error:  # it decided on these prices before: the dates or names did it
+            again = np.full_like(self.truth, np.nan)
+            text = f"{type(error).__name__}: {error}"
+            found = self._leaks(self.truth, again, change)
+            return [replace(leak, error=text) for leak in found]
+        return self._leaks(self.truth, again, change)
+
+    def _memory(self, rows: Sequence[int] = ()) -> LongMemory | None:
+        """Compare with decisions from windows, and look for the warm-up with which they agree.
+
+        A weight that still differs with so many earlier bars needs more of them. `rows` are looked
+        at besides those that are drawn.
+        """
+        first, needed = self._too_short(self.warmup, rows)
+        if first is None:
+            return None
+        for _ in range(ROUNDS):
+            if needed > self.last * LONGEST:
+                break
+            found, more = self._too_short(needed, rows)
+            if found is None:
+                return replace(first, sufficient_bars=needed, tried_bars=needed)
+            needed = more
+        return replace(first, tried_bars=needed - 1)
+
+    def _too_short(self, warmup: int, rows: Sequence[int]) -> tuple[LongMemory | None, int]:
+        """Return a weight that a window of `warmup` earlier bars changes, if any, and the warm-up
+        that the windows ask for.
+        """
+        found, needed = None, warmup
+        for row in (*rows, *self._places(warmup + 1)):
+            window = from_window(self.bars, row, warmup)
+            again = self._decided(window)
+            apart = differs(self.truth, again)
+            apart[:row] = False
+            if not apart.any():
+                continue
+            earlier = np.cumsum(window.present, axis=0) - 1
+            needed = max(needed, int(earlier[apart].max()) + 1)
+            at, column = (int(place) for place in np.argwhere(apart)[0])
+            if found is None or earlier[at, column] < found.kept_bars:
+                found = LongMemory(
+                    symbol=self.bars.symbols[column],
+                    ts=self.bars.ts[at],
+                    warmup_bars=self.warmup,
+                    before=_at(self.truth, at, column),
+                    after=_at(again, at, column),
+                    kept_bars=int(earlier[at, column]),
+                    sufficient_bars=None,
+                    tried_bars=warmup,
+                )
+        return found, needed
+
+    def _combed(
+        self, teeth: list[list[int]], memory: LongMemory | None
+    ) -> tuple[list[Leak], LongMemory | None, int]:
+        """Compare the decisions before blocks of changed bars; return the number of cuts too."""
+        changes, cuts = BlockChanges(self.bars), 0
+        if memory is not None:  # it is refused anyway: a peek at every bar is still worth a word
+            longer = memory.sufficient_bars
+            teeth = (
+                [[row] for row in self._places(0)]
+                if longer is None
+                else comb(self.bars, longer)[: len(teeth)]
+            )
+        for rows in teeth:
+            changed = changes.after(rows, self.random)
+            again = self._decided(changed)
+            cuts += len(rows)
+            found = self._leaks(self.truth, again, Change.CHANGED, rows[0])
+            if found:
+                return found, memory, cuts
+            apart = differs(self.truth[rows], again[rows])
+            for row in [
+                row for row, is_apart in zip(rows, apart.any(axis=1), strict=True) if is_apart
+            ][:SUSPECTS]:
+                alone = self._decided(changes.only(changed, row))
+                found = self._leaks(self.truth, alone, Change.CHANGED, row)
+                if found:
+                    return [replace(found[0], count=int(apart.sum()))], memory, cuts
+                if memory is None:
+                    memory = self._memory([row])
+        return [], memory, cuts
+
+    def _leaks(
+        self, truth: Matrix, again: Matrix, change: Change, cut: int | None = None, begin: int = 0
+    ) -> list[Leak]:
+        """Return the first weight up to `cut` that differs, if any. Row 0 of both is row `begin`."""
+        end = None if cut is None else cut - begin + 1
+        apart = np.argwhere(differs(truth[:end], again[:end]))
+        if not len(apart):
+            return []
+        row, column = int(apart[0][0]), int(apart[0][1])
+        return [
+            Leak(
+                change,
+                self.bars.symbols[column],
+                self.bars.ts[begin + row],
+                _at(truth, row, column),
+                _at(again, row, column),
+                None if cut is None else self.bars.ts[cut],
+                len(apart),
+            )
         ]
-        on_cut(done, len(places))
-    return [leak for leak in leaks if leak is not None]
 
 
-_CHANGES: tuple[Literal["removed", "replaced"], ...] = ("removed", "replaced")
+def decide(strategy: Strategy, bars: pl.DataFrame) -> pl.DataFrame:
+    """Return a strategy's weights for `bars` (sorted), one row per bar in the same order.
 
-
-class _Windows:
-    """The last `length` bars of each symbol up to an instant, found by position.
-
-    To filter the whole table at every instant would take most of the check's time.
+    Raises StrategyError where they break their contract.
     """
-
-    def __init__(self, bars: pl.DataFrame, instants: pl.Series, length: int) -> None:
-        self.bars = bars
-        self.length = length
-        #: The number of each row's instant. Rows are sorted by symbol, then ts.
-        self.instant = instants.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
-        counts = bars.group_by("symbol", maintain_order=True).len()["len"]
-        self.begins = [0, *counts.cum_sum().to_list()]
-
-    def rows_until(self, instant: int) -> np.ndarray:
-        """Return the positions of the rows of the window that ends at an instant."""
-        parts = []
-        for begin, end in pairwise(self.begins):
-            seen = int(np.searchsorted(self.instant[begin:end], instant, side="right"))
-            parts.append(np.arange(begin + max(0, seen - self.length), begin + seen))
-        return np.concatenate(parts)
+    weights = strategy.target_weights(bars)
+    if isinstance(weights, pl.DataFrame) and weights.schema == WEIGHTS_SCHEMA:
+        if all(weights[name].equals(bars[name]) for name in ("symbol", "ts")):
+            return weights
+    return require_weights(weights, bars, strategy.name)
 
 
-def _leak_at(
-    strategy: Strategy, windows: _Windows, truth: pl.DataFrame, instant: int, cut: datetime
-) -> Leak | None:
-    """Decide at `cut` from a warm window that ends there; compare with the full history."""
-    rows = windows.rows_until(instant)
-    # Polars sums the groups of a column that it knows to be sorted in another order.
-    again = strategy.decide(windows.bars[rows].with_columns(pl.col("symbol").set_sorted()))
-    # Weights have the order of the bars, and null becomes NaN, which no weight is.
-    now = windows.instant[rows] == instant
-    before, after = truth["weight"].to_numpy()[rows[now]], again["weight"].to_numpy()[now]
-    if not ((np.isnan(before) != np.isnan(after)) | (np.abs(before - after) > TOLERANCE)).any():
-        return None
-    return _first_difference(truth, again, pl.col("ts") == cut, cut, "removed")
+def differs(one: Matrix, other: Matrix) -> npt.NDArray[np.bool_]:
+    """Return where weights differ. NaN, "no decision", equals NaN only."""
+    apart: npt.NDArray[np.bool_] = np.abs(one - other) > TOLERANCE
+    return apart | (np.isnan(one) != np.isnan(other))
 
 
-def _first_leak(
-    strategy: Strategy,
-    bars: pl.DataFrame,
-    truth: pl.DataFrame,
-    cut: datetime,
-    change: Literal["removed", "replaced"],
-    random: np.random.Generator,
-) -> Leak | None:
-    past = pl.col("ts") <= cut
-    other = bars.filter(past) if change == "removed" else _with_other_future(bars, cut, random)
-    return _first_difference(truth, strategy.decide(other), past, cut, change)
+def _at(weights: Matrix, row: int, column: int) -> float | None:
+    value = float(weights[row, column])
+    return None if math.isnan(value) else value
 
 
-def _first_difference(
-    truth: pl.DataFrame,
-    again: pl.DataFrame,
-    rows: pl.Expr,
-    cut: datetime,
-    change: Literal["removed", "replaced"],
-) -> Leak | None:
-    both = truth.filter(rows).join(
-        again.filter(rows).rename({"weight": "after"}), on=["symbol", "ts"], how="left"
-    )
-    apart = (pl.col("weight") - pl.col("after")).abs() > TOLERANCE
-    differs = pl.col("weight").is_null().ne(pl.col("after").is_null()) | apart.fill_null(False)
-    found = both.filter(differs).sort("ts", "symbol")
-    if found.is_empty():
-        return None
-    first = found.row(0, named=True)
-    return Leak(first["symbol"], first["ts"], cut, change, first["weight"], first["after"])
+def _matrix(weights: pl.DataFrame, bars: BarArrays) -> Matrix:
+    found = np.full(bars.values["close"].shape, np.nan)
+    found.reshape(-1)[bars.cells] = weights["weight"].fill_null(np.nan).to_numpy()
+    return found
 
 
-def _with_other_future(
-    bars: pl.DataFrame, cut: datetime, random: np.random.Generator
-) -> pl.DataFrame:
-    """Return the bars, each after `cut` with its prices and volume scaled by a random factor."""
-    factor = pl.Series("factor", np.exp(random.normal(0, 0.3, bars.height)))
-    later = pl.col("ts") > cut
-    return (
-        bars.with_columns(factor)
-        .with_columns(
-            pl.when(later).then(pl.col(c) * pl.col("factor")).otherwise(pl.col(c))
-            for c in (*PRICE_COLUMNS, "volume")
-        )
-        .drop("factor")
-    )
+def _listings(bars: BarArrays) -> list[int]:
+    """Return the rows at which symbols have their first bar."""
+    return sorted({int(row) for row in bars.present.argmax(axis=0)})

@@ -14,7 +14,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.monitoring.drift import explain_difference
 from penstock.research.engine.backtest import backtest, vectorbt_portfolio
 from penstock.research.identity import hash_bars
-from penstock.research.validation.leakage import check_no_lookahead
+from penstock.research.validation.leakage import leak_proof
 from strategies.momentum import Momentum
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ WEIGHTS = BARS.select("symbol", "ts", weight=pl.lit(0.5))
 TAKE_BARS: dict[str, Callable[[Any], object]] = {
     "backtest": lambda bars: backtest(bars, MOMENTUM),
     "decide": MOMENTUM.decide,
-    "check_no_lookahead": lambda bars: check_no_lookahead(MOMENTUM, bars),
+    "leak_proof": lambda bars: leak_proof(MOMENTUM, bars),
     "resample": lambda bars: resample(bars, Timeframe.D1),
     "wide": lambda bars: wide(bars, "close"),
     "hash_bars": hash_bars,
@@ -67,7 +67,7 @@ def test_bars_of_another_kind_are_refused_with_what_makes_them_bars(
         take(bars)
 
 
-@pytest.mark.parametrize("name", ["backtest", "decide", "check_no_lookahead"])
+@pytest.mark.parametrize("name", ["backtest", "decide", "leak_proof"])
 def test_bars_with_further_columns_are_refused_by_name(name: str) -> None:
     """A strategy that uses a column would not find it when it trades, and one that names the venue
     hides that there are several.
@@ -90,7 +90,7 @@ def test_bars_in_another_form_give_the_same_weights_everywhere(bars: pl.DataFram
     """Unsorted bars once gave `decide` the weights of other bars, in silence."""
     assert MOMENTUM.decide(bars).equals(MOMENTUM.decide(BARS))
     assert backtest(bars, MOMENTUM).equity.equals(backtest(BARS, MOMENTUM).equity)
-    assert check_no_lookahead(MOMENTUM, bars) == []
+    assert leak_proof(MOMENTUM, bars).passed
 
 
 @pytest.mark.parametrize("take", TAKE_WEIGHTS.values(), ids=TAKE_WEIGHTS)

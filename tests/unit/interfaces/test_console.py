@@ -70,7 +70,7 @@ def test_long_search_without_a_terminal_says_where_it_is() -> None:
         for _ in range(20):
             progress(object())
         for done in range(1, 3002):
-            progress.cut(done, 3001)
+            progress.evaluation(done, 3001)
     lines = file.getvalue().splitlines()
     assert lines[0] == "searching ..."
     assert [line for line in lines if line.startswith("trial")][-1] == "trial 20 of 20"

@@ -62,6 +62,7 @@ def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., Evidence]
             "out_of_sample_end": datetime(2024, 12, 30, tzinfo=UTC),
             "doubled_costs": metrics(total_return=0.3),
             "leaks": (),
+            "memory_excess": (),
         }
         return Evidence(**{**values, **changes})
 

@@ -35,6 +35,8 @@ def test_good_candidate_passes_every_criterion_with_a_reason(
     [
         (criteria.no_lookahead, {"leaks": ("BTC/USDT at bar 7",)}),
         (criteria.no_lookahead, {"leaks": None}),
+        (criteria.bounded_memory, {"memory_excess": ("BTC/USDT at bar 7",)}),
+        (criteria.bounded_memory, {"memory_excess": None}),
         (criteria.out_of_sample_is_unseen, {"in_sample_end": datetime(2024, 1, 1, tzinfo=UTC)}),
         (criteria.enough_bars, {"out": {"bars": 10}, "in_sample_bars": 480}),
         (criteria.out_of_sample_length, {"out_of_sample_end": datetime(2024, 3, 29, tzinfo=UTC)}),

@@ -104,10 +104,11 @@ def test_thresholds_that_refuse_nobody_are_not_called_criteria_that_passed(evide
         assert gate.decision is CandidateStatus.CHAMPION, gate.reason
         assert gate.status == "champion, performance not judged"
         assert f"out_of_sample_sharpe -6.48 (bound {bound})" in gate.reason
-        assert gate.reason.startswith("5 of 13 criteria passed, not judged: ")
+        assert gate.reason.startswith("6 of 14 criteria passed, not judged: ")
         verdicts = dict(gate.table().select("criterion", "verdict").iter_rows())
         assert [name for name, verdict in verdicts.items() if verdict == "passed"] == [
             "no_lookahead",
+            "bounded_memory",
             "out_of_sample_is_unseen",
             "enough_bars",
             "out_of_sample_length",

@@ -1,0 +1,1 @@
+"""What the research side must not be fooled by: planted leaks, and honest strategies beside them."""
