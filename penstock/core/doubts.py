@@ -77,9 +77,7 @@ def decide_as_known(strategy: Strategy, panel: Panel, doubts: Sequence[DoubtedBa
     return weights
 
 
-def _slots_in_doubt(
-    panel: Panel, places: Sequence[tuple[int, int, DoubtedBar]]
-) -> list[datetime]:
+def _slots_in_doubt(panel: Panel, places: Sequence[tuple[int, int, DoubtedBar]]) -> list[datetime]:
     """Return the slots that did not know a bar, up to the one that knew the symbol's next bar."""
     found: set[datetime] = set()
     step = panel.timeframe.duration

@@ -176,8 +176,8 @@ class Panel(NamedIndicators):
                     continue
                 values = [np.ascontiguousarray(each[:count, column]) for each in packed]
                 answer = function(*(value.copy() for value in values), *arguments)
-                parts = answer if isinstance(answer, tuple) else (answer,)
-                for out, part in zip(made, _series_of(parts, outputs, count, function), strict=True):
+                parts = _series_of(answer, outputs, count, function)
+                for out, part in zip(made, parts, strict=True):
                     out[:count, column] = part
             return tuple(self._spread(each) for each in made)
 
@@ -271,10 +271,9 @@ class Panel(NamedIndicators):
         return packed if self.rows.complete else self.rows.spread(packed)
 
 
-def _series_of(
-    parts: tuple[Any, ...], outputs: int, count: int, function: Callable[..., Any]
-) -> list[Matrix]:
+def _series_of(answer: Any, outputs: int, count: int, function: Callable[..., Any]) -> list[Matrix]:
     """Return what a function gave for one symbol as arrays of `count` numbers."""
+    parts = answer if isinstance(answer, tuple) else (answer,)
     name = getattr(function, "__name__", type(function).__name__)
     if len(parts) != outputs:
         raise StrategyError(
@@ -313,9 +312,7 @@ def panel_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> Panel:
     return Panel(timeframe or infer_timeframe(ts), ts, symbols, **values)
 
 
-def cells_of(
-    bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]
-) -> npt.NDArray[np.int64]:
+def cells_of(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Return the place of each row of `bars` in a flattened array of shape (ts, symbols)."""
     rows = ts.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
     columns = pl.Series(symbols, dtype=pl.String).search_sorted(bars["symbol"]).to_numpy()

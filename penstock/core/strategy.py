@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock.core.bars import given_bars
 from penstock.core.errors import StrategyError
-from penstock.core.named_indicators import Matrix as Matrix
-from penstock.core.named_indicators import signal as signal
+from penstock.core.named_indicators import Matrix, signal
 from penstock.core.panel import Panel, cells_of, panel_of
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_matrix, require_weights
 
+__all__ = ["FrameStrategy", "Matrix", "Panel", "Strategy", "StrategyParams", "signal"]
 
 
 class StrategyParams(BaseModel):
@@ -61,6 +61,17 @@ class Strategy(ABC):
 
     Params: ClassVar[type[StrategyParams]]
     """The class of its parameters. Every parameter has a default."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = vars(cls).get("target_weights")
+        hints = getattr(own, "__annotations__", {})
+        if any(str(hint).endswith(("DataFrame", "DataFrame'>")) for hint in hints.values()):
+            raise StrategyError(
+                f"{cls.__name__}.target_weights takes a frame of bars: it takes a Panel. A "
+                "strategy that works on a long Polars frame derives from FrameStrategy "
+                "(penstock.core.strategy) and writes frame_weights"
+            )
 
     def __init__(self, params: StrategyParams | None = None) -> None:
         self.params = params if params is not None else self.Params()

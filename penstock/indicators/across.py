@@ -1,5 +1,7 @@
 """Comparisons across the columns of a row. A NaN takes no part."""
 
+import math
+
 import numpy as np
 
 from penstock.indicators.compiled import COMPILES, compiled
@@ -53,7 +55,7 @@ def _total(values: Matrix, out: Matrix) -> None:
     for t in range(rows):
         found, lost = 0.0, 0.0
         for k in range(columns):
-            if values[t, k] == values[t, k]:
+            if not math.isnan(values[t, k]):
                 added = values[t, k] - lost
                 more = found + added
                 lost = (more - found) - added
@@ -71,4 +73,4 @@ def _rank(values: Matrix, out: Matrix) -> None:
                 better += values[t, other] >= value
             for other in range(k + 1, columns):
                 better += values[t, other] > value
-            out[t, k] = better if value == value else np.nan
+            out[t, k] = better if not math.isnan(value) else np.nan

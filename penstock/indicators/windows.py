@@ -9,6 +9,8 @@ A window with a NaN in it is NaN, and the next one without is a number again. Th
 of a column are NaN, counted from the first row that has a number in any column.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -117,16 +119,16 @@ def _highest(values: Matrix, n: int, out: Matrix) -> None:
             t = block + j
             for k in range(columns):
                 x, best = values[t, k], begin[k] if j else -np.inf
-                begin[k] = x if x > best or x != x else best
+                begin[k] = x if x > best or math.isnan(x) else best
             if t >= n - 1:
                 for k in range(columns):
                     x, best = ends[j + 1, k], begin[k]
-                    out[t, k] = x if x > best or x != x else best
+                    out[t, k] = x if x > best or math.isnan(x) else best
         if block + n < rows:
             for j in range(n - 1, 0, -1):
                 for k in range(columns):
                     x, best = values[block + j, k], ends[j + 1, k] if j < n - 1 else -np.inf
-                    ends[j, k] = x if x > best or x != x else best
+                    ends[j, k] = x if x > best or math.isnan(x) else best
 
 
 @compiled

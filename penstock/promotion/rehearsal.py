@@ -7,12 +7,12 @@ It tests whether a strategy can be traded as it was backtested:
 - the account ends where the backtest does, except for lots, fees and the no-trade band.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-import numpy as np
 import polars as pl
 
 from penstock.core.clock import SteppedClock
@@ -221,13 +221,15 @@ def _decided_then(
     model: LoadedModel, panel: Panel, doubts: Sequence[DoubtedBar], bars: Sequence[datetime]
 ) -> dict[datetime, dict[str, float | None]]:
     """Return the weights at the close of each of `bars`, by symbol, as the model knew them."""
-    weights = decide_as_known(model.strategy, panel, doubts)
+    weights = decide_as_known(model.strategy, panel, doubts).tolist()
     rows = {bar: row for row, bar in enumerate(panel.ts.to_list())}
     return {
         bar: {
-            symbol: None if np.isnan(weights[rows[bar], column]) else float(weights[rows[bar], column])
-            for column, symbol in enumerate(panel.symbols)
-            if panel.present[rows[bar], column]
+            symbol: None if math.isnan(weight) else weight
+            for symbol, weight, known in zip(
+                panel.symbols, weights[rows[bar]], panel.present[rows[bar]], strict=True
+            )
+            if known
         }
         for bar in bars
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from penstock.core.timeframes import Timeframe
 from penstock.core.weights import require_weights
 
 Matrix = npt.NDArray[np.float64]
+
+#: When a made-up market begins.
+_FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,21 @@ def market_of(
         ends=_ends(panel.close),
         doubts=tuple(doubts),
     )
+
+
+def market_of_prices(
+    open_: Matrix, close: Matrix, timeframe: Timeframe, first: datetime = _FIRST
+) -> BarMatrices:
+    """Return a made-up market of prices of shape (bars, symbols), in which volume binds nothing.
+
+    The symbols are called S00/USDT and so on; the first bar opens at `first`.
+    """
+    ends = first + (len(close) - 1) * timeframe.duration
+    ts = pl.datetime_range(first, ends, timeframe.value, time_unit="ms", eager=True)
+    names = tuple(f"S{k:02d}/USDT" for k in range(close.shape[1]))
+    high, low = np.maximum(open_, close), np.minimum(open_, close)
+    panel = Panel(timeframe, ts, names, open_, high, low, close, np.full(close.shape, np.nan))
+    return BarMatrices(panel, has_volume=False)
 
 
 #: The step of prices is read off this many bars at least: fewer may lie on a coarse grid by chance.

@@ -1,4 +1,4 @@
-"""The shipped strategies as they were written in Polars before panels: the reference of the tests."""
+"""The shipped strategies in Polars, as they were before panels: the reference of the tests."""
 
 from collections.abc import Callable
 from typing import Any

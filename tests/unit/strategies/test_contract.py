@@ -141,8 +141,8 @@ def test_flat_market_gives_finite_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_source_imports_only_what_the_registry_has(name: str) -> None:
-    """The file is loaded from the model registry alone, so it leans on the vocabulary, Polars,
-    Pydantic and nothing else.
+    """The file is loaded from the model registry alone, so it leans on the vocabulary, NumPy,
+    Polars, Pydantic and nothing else.
     """
     source = Path(inspect.getsourcefile(STRATEGIES[name]) or "").read_text(encoding="utf-8")
     imported = {
@@ -152,6 +152,7 @@ def test_source_imports_only_what_the_registry_has(name: str) -> None:
         for alias in node.names
     }
     assert {str(module).split(".")[0] for module in imported} <= {
+        "numpy",
         "polars",
         "pydantic",
         "penstock",

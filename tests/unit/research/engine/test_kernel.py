@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.kernel import Run, simulate
-from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.market import BarMatrices, Matrix, market_of_prices
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
 NAN = np.nan
@@ -23,11 +23,7 @@ def market(opens: list[list[float]], closes: list[list[float]] | None = None) ->
 
     open_ = np.array(opens, dtype=np.float64)
     close = open_.copy() if closes is None else np.array(closes, dtype=np.float64)
-    names = tuple(chr(65 + k) for k in range(open_.shape[1]))
-    nothing = pl.DataFrame()
-    return BarMatrices(
-        nothing, Timeframe.D1, names, pl.Series([]), open_, close, np.empty(0, np.int64)
-    )
+    return market_of_prices(open_, close, Timeframe.D1)
 
 
 def go(
@@ -245,14 +241,8 @@ def test_without_costs_a_decision_is_reached_exactly(
     value is conserved.
     """
     m, weights, _ = account
-    dense = BarMatrices(
-        m.bars,
-        m.timeframe,
-        m.symbols,
-        m.ts,
-        np.nan_to_num(m.open, nan=5.0),
-        np.nan_to_num(m.close, nan=5.0),
-        m.cells,
+    dense = market_of_prices(
+        np.nan_to_num(m.open, nan=5.0), np.nan_to_num(m.close, nan=5.0), m.timeframe
     )
     weights = np.nan_to_num(weights)
     run = simulate(dense, weights, FREE, 1000.0, record_fills=True)
@@ -273,9 +263,7 @@ def test_future_prices_do_not_change_past_equity(
     """The account of a shorter market is the beginning of the account of the longer one."""
     m, weights, costs = account
     stop = min(cut, len(weights))
-    short = BarMatrices(
-        m.bars, m.timeframe, m.symbols, m.ts, m.open[:stop], m.close[:stop], m.cells
-    )
+    short = m.slice(0, stop)
     whole = simulate(m, weights, costs, 1000.0).equity[:stop]
     assert np.array_equal(simulate(short, weights[:stop], costs, 1000.0).equity, whole)
 
