@@ -45,4 +45,5 @@ class MovingAverageCross(Strategy):
 
     def target_weights(self, panel: Panel) -> Matrix:
         trend = panel.sma(self.params.fast_bars) / panel.sma(self.slow_bars) - 1
-        return signal(trend > _TIE, trend) * self.params.exposure / panel.count(trend)
+        share = self.params.exposure / panel.count(trend)
+        return signal(trend > _TIE, trend) * share

@@ -57,4 +57,4 @@ class MeanReversion(Strategy):
         oversold = signal(below & (rsi < p.rsi_ceiling * (1 - _TIE)), mean, rsi)
         recently = panel.max(p.hold_bars, of=oversold)
         held = recently * (close < mean * (1 - _TIE))
-        return held * p.exposure / panel.count(held)
+        return held * (p.exposure / panel.count(held))

@@ -42,4 +42,4 @@ class Momentum(Strategy):
         score = panel.momentum(self.params.lookback_bars, skip=self.params.skip_bars)
         held = np.ceil(panel.count(score) * self.params.top_fraction)
         best = (panel.rank(score) <= held) & (score > 0)
-        return signal(best, score) * self.params.exposure / held
+        return signal(best, score) * (self.params.exposure / held)

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ Matrix = npt.NDArray[np.float64]
 
 #: Values that cannot change, so that equal ones mean the same thing tomorrow.
 _CONSTANTS = (int, float, str, bool, bytes, type(None))
+#: The types of functions that numba, Cython (TA-Lib) and NumPy compiled.
+_COMPILED = ("CPUDispatcher", "cython_function_or_method", "ufunc")
 
 
 class IndicatorCache:
@@ -76,16 +78,13 @@ def call_key(function: Callable[..., Any], *arguments: object) -> Hashable | Non
     A function that closes over something, a method, and an argument that may change would give
     another result under the same key.
     """
-    if isinstance(function, FunctionType):
-        if function.__closure__ or function.__name__ == "<lambda>":
-            return None
-    elif not isinstance(function, BuiltinFunctionType):
-        kind = type(function)
-        if kind.__name__ not in ("CPUDispatcher", "cython_function_or_method", "ufunc"):
-            return None
-    if getattr(function, "__self__", None) is not None and not isinstance(
-        function.__self__, type(threading)
-    ):
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType):  # a method
+        return None
+    plain = isinstance(function, FunctionType | BuiltinFunctionType)
+    if not plain and type(function).__name__ not in _COMPILED:
+        return None
+    if getattr(function, "__closure__", None) or getattr(function, "__name__", "") == "<lambda>":
         return None
     parts = [_constant(argument) for argument in arguments]
     if any(part is None for part in parts):

@@ -117,8 +117,8 @@ def signal(condition: npt.NDArray[np.bool_], *inputs: Matrix) -> Matrix:
     >>> signal(trend > 0, trend).ravel().tolist()
     [nan, 0.0, 1.0]
     """
-    out = condition.astype(np.float64)
-    for each in inputs:
+    out = across.flagged(condition, inputs[0])
+    for each in inputs[1:]:
         np.copyto(out, np.nan, where=np.isnan(each))
     return out
 

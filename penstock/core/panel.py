@@ -61,7 +61,7 @@ class Panel(NamedIndicators):
     """The close prices, in quote units. A bar without one counts as none."""
     volume: Matrix
     """The volumes, in base units."""
-    cache_bytes: int = CACHE_BYTES
+    cache_bytes: int = field(default=CACHE_BYTES, kw_only=True)
     """How much of the indicators is kept. The oldest use goes first."""
     _cache: IndicatorCache = field(init=False)
 
@@ -200,19 +200,15 @@ class Panel(NamedIndicators):
         """Return the weights with NaN where a symbol has no bar."""
         return weights if self.rows.complete else np.where(self.present, weights, np.nan)
 
-    def until(self, row: int) -> "Panel":
-        """Return the panel of the rows before `row`."""
-        return self.part(0, row)
-
     def part(self, first: int, stop: int | None = None) -> "Panel":
         """Return the panel of the rows [first, stop), of the same symbols, with a new cache."""
-        values = {name: getattr(self, name)[first:stop] for name in VALUE_COLUMNS}
-        return Panel(self.timeframe, self.ts[first:stop], self.symbols, **values)
+        values = [getattr(self, name)[first:stop] for name in VALUE_COLUMNS]
+        return Panel(self.timeframe, self.ts[first:stop], self.symbols, *values)
 
     def without(self, cells: npt.NDArray[np.bool_]) -> "Panel":
         """Return the panel without the bars of a mask of shape (bars, symbols)."""
-        values = {name: np.where(cells, np.nan, getattr(self, name)) for name in VALUE_COLUMNS}
-        return Panel(self.timeframe, self.ts, self.symbols, **values)
+        values = [np.where(cells, np.nan, getattr(self, name)) for name in VALUE_COLUMNS]
+        return Panel(self.timeframe, self.ts, self.symbols, *values)
 
     @cached_property
     def _late(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -304,16 +300,17 @@ def panel_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> Panel:
     cells = cells_of(table, ts, symbols)
     if (np.diff(cells) == 0).any():
         raise DataError("a symbol has two bars with the same open time: check the data")
-    values = {}
+    values = []
     for name in VALUE_COLUMNS:
         matrix = np.full((len(ts), len(symbols)), np.nan)
         matrix.reshape(-1)[cells] = table[name].fill_null(np.nan).to_numpy()
-        values[name] = matrix
-    return Panel(timeframe or infer_timeframe(ts), ts, symbols, **values)
+        values.append(matrix)
+    return Panel(timeframe or infer_timeframe(ts), ts, symbols, *values)
 
 
 def cells_of(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Return the place of each row of `bars` in a flattened array of shape (ts, symbols)."""
     rows = ts.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
     columns = pl.Series(symbols, dtype=pl.String).search_sorted(bars["symbol"]).to_numpy()
-    return rows * len(symbols) + columns.astype(np.int64)
+    cells: npt.NDArray[np.int64] = rows * len(symbols) + columns.astype(np.int64)
+    return cells

@@ -7,6 +7,7 @@ from penstock.core.bars import TS, not_a_frame
 from penstock.core.errors import StrategyError
 from penstock.core.named_indicators import Matrix
 from penstock.core.panel import Panel
+from penstock.indicators import across
 
 #: Long layout, one row per bar: the fraction of equity wanted in `symbol` from the bar's close on.
 #: Null means no decision: the position is kept.
@@ -86,8 +87,7 @@ def require_matrix(weights: object, panel: Panel, strategy: str) -> Matrix:
             f"of shape {shape} (bars, symbols), NaN where there is no decision"
         )
     decided = panel.decided(weights)
-    most = np.fmax.reduce(decided, axis=None, initial=0.0)  # NaN is none
-    least = np.fmin.reduce(decided, axis=None, initial=0.0)
+    least, most, _ = across.extremes(decided)
     if max(most, -least) > 1 + 1e-9:
         row, column = np.argwhere(np.abs(decided) > 1 + 1e-9)[0]
         raise StrategyError(

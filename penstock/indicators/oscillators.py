@@ -11,4 +11,6 @@ def cutler_rsi(values: Matrix, n: int) -> Matrix:
     change = values - windows.shifted(values, 1)
     gains = windows.mean(np.maximum(change, 0.0), n)
     moves = windows.mean(np.abs(change), n)
-    return np.divide(100 * gains, moves, out=np.full(values.shape, 50.0), where=moves != 0)
+    index: Matrix = np.full(values.shape, 50.0)
+    np.divide(100 * gains, moves, out=index, where=moves != 0)
+    return index

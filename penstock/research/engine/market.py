@@ -17,6 +17,7 @@ from penstock.core.relistings import Join, closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import require_weights
+from penstock.indicators import across
 
 Matrix = npt.NDArray[np.float64]
 
@@ -179,18 +180,21 @@ def market_of(
 
 
 def market_of_prices(
-    open_: Matrix, close: Matrix, timeframe: Timeframe, first: datetime = _FIRST
+    open_: Matrix, close: Matrix, timeframe: Timeframe, volume: Matrix | None = None
 ) -> BarMatrices:
-    """Return a made-up market of prices of shape (bars, symbols), in which volume binds nothing.
+    """Return a made-up market of prices of shape (bars, symbols).
 
-    The symbols are called S00/USDT and so on; the first bar opens at `first`.
+    Without a volume none binds. The symbols are called S00/USDT and so on.
     """
-    ends = first + (len(close) - 1) * timeframe.duration
-    ts = pl.datetime_range(first, ends, timeframe.value, time_unit="ms", eager=True)
+    last = _FIRST + (len(close) - 1) * timeframe.duration
+    ts = pl.datetime_range(_FIRST, last, timeframe.value, time_unit="ms", eager=True)
     names = tuple(f"S{k:02d}/USDT" for k in range(close.shape[1]))
     high, low = np.maximum(open_, close), np.minimum(open_, close)
-    panel = Panel(timeframe, ts, names, open_, high, low, close, np.full(close.shape, np.nan))
-    return BarMatrices(panel, has_volume=False)
+    unknown = np.full(close.shape, np.nan)
+    panel = Panel(
+        timeframe, ts, names, open_, high, low, close, unknown if volume is None else volume
+    )
+    return BarMatrices(panel, has_volume=volume is not None)
 
 
 #: The step of prices is read off this many bars at least: fewer may lie on a coarse grid by chance.
@@ -238,16 +242,16 @@ def _ends(close: Matrix) -> npt.NDArray[np.int64]:
 
 
 def _require_long_only(table: Matrix, market: BarMatrices, source: str) -> None:
-    if np.fmin.reduce(table, axis=None, initial=0.0) < 0:  # NaN is "no decision"
+    least, _, largest = across.extremes(table)
+    if least < 0:
         row, column = np.argwhere(table < 0)[0]
         raise StrategyError(
             f"{source}: weight {table[row, column]} for {market.symbols[column]} "
             f"at {market.ts[int(row)]:%Y-%m-%d %H:%M} is negative: spot accounts cannot be short"
         )
-    total = np.where(np.isnan(table), 0.0, table) @ np.ones(table.shape[1])
-    if total.max(initial=0.0) > 1 + 1e-9:
-        row = int(total.argmax())
+    if largest > 1 + 1e-9:
+        row = int(np.nansum(table, axis=1).argmax())
         raise StrategyError(
-            f"{source}: weights sum to {total[row]:.6f} at {market.ts[row]:%Y-%m-%d %H:%M}: "
-            "an account without leverage holds at most 1"
+            f"{source}: weights sum to {np.nansum(table[row]):.6f} at "
+            f"{market.ts[row]:%Y-%m-%d %H:%M}: an account without leverage holds at most 1"
         )
