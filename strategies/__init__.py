@@ -1,7 +1,7 @@
 """The shipped strategies, one file each, and the table from names to classes.
 
-A strategy file imports only penstock.core, Polars, Pydantic and the standard library. Its source is
-kept in the model registry and is loaded from there.
+A strategy file imports only penstock.core, NumPy, Polars, Pydantic and the standard library. Its
+source is kept in the model registry and is loaded from there.
 """
 
 from penstock.core.errors import StrategyError

@@ -140,3 +140,19 @@ def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
         )
         .select(list(BARS_SCHEMA))
     )
+
+
+def infer_timeframe(ts: pl.Series) -> Timeframe:
+    """Return the timeframe whose length is the most common step of `ts`, sorted and unique.
+
+    Raises DataError where no timeframe has that length, and where there is only one bar.
+    """
+    if len(ts) < 2:
+        raise DataError("a timeframe cannot be inferred from one bar: give it")
+    seconds = int(ts.diff().drop_nulls().dt.total_seconds().mode().min())  # type: ignore[arg-type]  # ints by construction
+    for timeframe in Timeframe:
+        if timeframe.seconds == seconds:
+            return timeframe
+    raise DataError(
+        f"bars are {seconds} s apart, which is no timeframe: allowed are {', '.join(Timeframe)}"
+    )

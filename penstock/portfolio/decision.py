@@ -51,7 +51,7 @@ def decide_targets(
             f"{model.version.label} needs {needed} bars up to the slot and no symbol has more "
             f"than {longest}: backfill first"
         )
-    weights = model.strategy.decide(known)
+    weights = model.strategy.decide(known, timeframe)
     is_decided = weights["ts"] == decided_bar
     columns = (weights[name].filter(is_decided).to_list() for name in ("symbol", "weight"))
     decided = dict(zip(*columns, strict=True))

@@ -1,1 +1,1 @@
-"""What the research side must not be fooled by: planted leaks, and honest strategies beside them."""
+"""What research must not be fooled by: planted leaks, and honest strategies beside them."""

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.named_indicators import Matrix
+from penstock.core.panel import Panel
+from penstock.core.strategy import FrameStrategy, Strategy, StrategyParams
 
 CLOSE, VOLUME = pl.col("close"), pl.col("volume")
 RETURN = CLOSE / CLOSE.shift(1) - 1
 NEXT_RETURN = CLOSE.shift(-1) / CLOSE - 1
 
 
-class Planted(Strategy):
+class Planted(FrameStrategy):
     """One of the strategies of this file, by name."""
 
     name = "planted"
@@ -43,7 +45,7 @@ class Planted(Strategy):
     def warmup_bars(self) -> int:
         return PLANS[self.params.plan][1]
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         return PLANS[self.params.plan][0](self, bars)
 
 
@@ -91,13 +93,13 @@ def next_volume(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
 
 def one_bar(strategy: Planted, bars: pl.DataFrame) -> pl.DataFrame:
     """The next close at one bar of one symbol, and nowhere else."""
-    once = (CLOSE == strategy.params.close) & (pl.col("symbol") == strategy.params.symbol)
+    once = CLOSE.eq(strategy.params.close) & (pl.col("symbol") == strategy.params.symbol)
     return _own(bars, pl.when(once).then(10 * NEXT_RETURN).otherwise(10 * RETURN))
 
 
 def one_bars_sign(strategy: Planted, bars: pl.DataFrame) -> pl.DataFrame:
     """Only whether the next bar of one bar rises."""
-    once = (CLOSE == strategy.params.close) & (pl.col("symbol") == strategy.params.symbol)
+    once = CLOSE.eq(strategy.params.close) & (pl.col("symbol") == strategy.params.symbol)
     return _own(bars, (once & (NEXT_RETURN > 0)).cast(pl.Float64))
 
 
@@ -430,3 +432,157 @@ FORGETFUL: Mapping[str, Plan] = {
 }
 
 PLANS: Mapping[str, Plan] = {**LEAKS, **HONEST, **FORGETFUL}
+
+
+# --- The same in arrays ---------------------------------------------------------------------------
+
+
+class PlantedPanel(Strategy):
+    """One of the strategies below, by name."""
+
+    name = "planted_panel"
+    Params = Planted.Params
+    params: Planted.Params
+
+    def __init__(self, params: Planted.Params | None = None) -> None:
+        super().__init__(params)
+        self.fitted: float | None = None
+
+    @property
+    def warmup_bars(self) -> int:
+        return PANEL_PLANS[self.params.plan][1]
+
+    def target_weights(self, panel: Panel) -> Matrix:
+        return PANEL_PLANS[self.params.plan][0](self, panel)
+
+
+#: A planted strategy's function over arrays, and the warm-up that it declares.
+PanelPlan = tuple[Callable[[PlantedPanel, Panel], Matrix], int]
+
+
+def planted_panel(name: str, **params: Any) -> PlantedPanel:
+    """Return a strategy over arrays, by name."""
+    return PlantedPanel(Planted.Params(plan=name, **params))
+
+
+def _level(score: Matrix) -> Matrix:
+    """Hold a tenth, and up to a tenth more or less by the score; half a tenth without one."""
+    finite = np.where(np.isfinite(score), score, -0.5)
+    level: Matrix = 0.1 + 0.1 * np.clip(finite, -1, 1)
+    return level
+
+
+def rolled(_: PlantedPanel, panel: Panel) -> Matrix:
+    """np.roll by -1: the next row, and in the last row the first one."""
+    return _level(10 * (np.roll(panel.close, -1, axis=0) / panel.close - 1))
+
+
+def next_of_indicator(_: PlantedPanel, panel: Panel) -> Matrix:
+    """An indicator of the user's own that looks one bar ahead."""
+    return _level(10 * (panel.indicator(_next_value) / panel.close - 1))
+
+
+def _next_value(close: Matrix) -> Matrix:
+    return np.append(close[1:], np.nan)
+
+
+def next_volume_row(_: PlantedPanel, panel: Panel) -> Matrix:
+    """The volume of the next row."""
+    return _level((np.roll(panel.volume, -1, axis=0) > panel.volume).astype(float))
+
+
+def mean_of_all_rows(_: PlantedPanel, panel: Panel) -> Matrix:
+    """The mean over all rows, those to come included."""
+    return _level(panel.close / np.nanmean(panel.close, axis=0) - 1)
+
+
+def last_close(_: PlantedPanel, panel: Panel) -> Matrix:
+    """The last row as the unit of all."""
+    newest = np.where(np.isnan(panel.close[-1]), panel.close[0], panel.close[-1])
+    return _level(panel.close / newest - 1)
+
+
+def filled_backwards(_: PlantedPanel, panel: Panel) -> Matrix:
+    """Rows without a bar get the next value, and the move into it."""
+    filled = panel.close.copy()
+    for row in range(len(filled) - 2, -1, -1):
+        filled[row] = np.where(np.isnan(filled[row]), filled[row + 1], filled[row])
+    return _level(10 * (np.nan_to_num(np.roll(filled, -3, axis=0) / filled - 1, nan=0.0)))
+
+
+def convolved(_: PlantedPanel, panel: Panel) -> Matrix:
+    """A convolution whose window has the row in its middle."""
+    smooth = panel.indicator(_convolved)
+    return _level(panel.close / smooth - 1)
+
+
+def _convolved(close: Matrix) -> Matrix:
+    return np.convolve(close, np.full(5, 0.2), mode="same")
+
+
+def count_of_symbols(_: PlantedPanel, panel: Panel) -> Matrix:
+    """Equal parts of all columns, also of those that are listed later."""
+    return np.full(panel.close.shape, 1 / (2 * len(panel.symbols)))
+
+
+def fitted_once(strategy: PlantedPanel, panel: Panel) -> Matrix:
+    """A mean of the first panel that it sees, kept on the instance."""
+    if strategy.fitted is None:
+        strategy.fitted = float(np.nanmean(panel.close))
+    return _level(panel.close / strategy.fitted - 1)
+
+
+def dates_in_the_code(_: PlantedPanel, panel: Panel) -> Matrix:
+    """Out of the market in a month that is known to have been bad."""
+    bad = (panel.ts.dt.year() == 2021) & (panel.ts.dt.month() == 5)
+    return np.repeat(np.where(bad.to_numpy(), 0.0, 0.1)[:, None], len(panel.symbols), axis=1)
+
+
+def row_of_the_panel(_: PlantedPanel, panel: Panel) -> Matrix:
+    """The next close in one row, by its number from the end."""
+    weights = _level(10 * (panel.close / panel.close - 1))
+    weights[-3] = _level(10 * (panel.close[-2] / panel.close[-3] - 1))
+    return weights
+
+
+def one_cell(strategy: PlantedPanel, panel: Panel) -> Matrix:
+    """The next close at one bar of one symbol."""
+    ahead = 10 * (np.roll(panel.close, -1, axis=0) / panel.close - 1)
+    return _level(np.where(panel.close == strategy.params.close, ahead, 0.0))
+
+
+#: Leaks in arrays. All must be caught.
+PANEL_LEAKS: Mapping[str, PanelPlan] = {
+    "rolled": (rolled, 5),
+    "next_of_indicator": (next_of_indicator, 5),
+    "next_volume_row": (next_volume_row, 5),
+    "mean_of_all_rows": (mean_of_all_rows, 5),
+    "last_close": (last_close, 5),
+    "filled_backwards": (filled_backwards, 5),
+    "convolved": (convolved, 5),
+    "count_of_symbols": (count_of_symbols, 5),
+    "fitted_once": (fitted_once, 5),
+    "dates_in_the_code": (dates_in_the_code, 5),
+    "row_of_the_panel": (row_of_the_panel, 5),
+    "one_cell": (one_cell, 5),
+}
+
+
+def ranked(_: PlantedPanel, panel: Panel) -> Matrix:
+    """The rank of ten bars' return among the symbols."""
+    score = panel.momentum(10)
+    return _level(panel.rank(score) / panel.count(score))
+
+
+def volatility_over(_: PlantedPanel, panel: Panel) -> Matrix:
+    """Twenty returns' volatility against a target."""
+    return _level(0.01 / panel.std(20, of=panel.log_returns()))
+
+
+#: Honest strategies in arrays.
+PANEL_HONEST: Mapping[str, PanelPlan] = {
+    "ranked": (ranked, 16),
+    "volatility_over": (volatility_over, 20),
+}
+
+PANEL_PLANS: Mapping[str, PanelPlan] = {**PANEL_LEAKS, **PANEL_HONEST}

@@ -341,5 +341,5 @@ def _orders(
 
 
 def _long_weights(market: BarMatrices, weights: Matrix) -> pl.DataFrame:
-    values = pl.Series("weight", weights.reshape(-1)[market.cells]).fill_nan(None)
+    values = pl.Series("weight", weights.reshape(-1)[market.panel.cells]).fill_nan(None)
     return market.bars.select("symbol", "ts").with_columns(values)

@@ -1,20 +1,20 @@
-"""Bars as matrices, and what the leak proof does to them: cut, shortened, moved in time, changed.
+"""What the leak proof does to a panel: it is cut, shortened, moved in time, or changed in places.
 
-Every function returns new bars. What is decided on them is compared in
+Every function returns a new panel. What is decided on them is compared in
 penstock.research.validation.leakage.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from penstock.core.bars import BARS_SCHEMA, PRICE_COLUMNS, VALUE_COLUMNS, wide_matrix
+from penstock.core.bars import PRICE_COLUMNS, VALUE_COLUMNS
 from penstock.core.late_bars import LATE_BARS
+from penstock.core.panel import Panel
 
 Matrix = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -29,67 +29,34 @@ CALENDAR_CYCLE = timedelta(days=10_227)
 LONG_CYCLE = timedelta(days=1_460_970)
 
 
-@dataclass(frozen=True)
-class BarArrays:
-    """The bars of a universe: row i of a matrix opens at `ts[i]`, column k is `symbols[k]`."""
+def from_window(panel: Panel, row: int, earlier: int) -> Panel:
+    """Return the panel without the bars that a window before `row` leaves out.
 
-    ts: pl.Series
-    """The open times at which any symbol has a bar, sorted."""
-    symbols: tuple[str, ...]
-    """The symbols, sorted."""
-    values: dict[str, Matrix]
-    """One matrix for each of VALUE_COLUMNS, of shape (bars, symbols); NaN where there is no bar."""
-    keys: pl.DataFrame
-    """The symbol and ts of each bar, sorted."""
-    cells: Rows
-    """The place of each row of `keys` in a flattened matrix."""
-
-    @property
-    def present(self) -> npt.NDArray[np.bool_]:
-        """Where there is a bar."""
-        found: npt.NDArray[np.bool_] = ~np.isnan(self.values["close"])
-        return found
-
-    def frame(self) -> pl.DataFrame:
-        """Return the bars as a long table (BARS_SCHEMA), sorted by symbol and ts."""
-        columns = {name: self.values[name].reshape(-1)[self.cells] for name in VALUE_COLUMNS}
-        return self.keys.with_columns(**{k: pl.Series(k, v) for k, v in columns.items()})
-
-
-def arrays_of(bars: pl.DataFrame) -> BarArrays:
-    """Return long bars (BARS_SCHEMA) as matrices."""
-    symbols = bars["symbol"].unique().sort().to_list()
-    values = {name: wide_matrix(bars, name, symbols) for name in VALUE_COLUMNS}
-    return _arrays(bars["ts"].unique().sort(), tuple(symbols), values)
-
-
-def until(bars: BarArrays, last: int, first: int = 0) -> BarArrays:
-    """Return the bars of the rows `first` to `last`."""
-    values = {name: matrix[first : last + 1] for name, matrix in bars.values.items()}
-    return _arrays(bars.ts[first : last + 1], bars.symbols, values)
-
-
-def from_window(bars: BarArrays, row: int, earlier: int) -> BarArrays:
-    """Return the bars without those that a window before `row` leaves out.
-
-    Of each symbol the last `earlier + 1` bars up to `row` stay, and all after it. The rows keep
-    their places: those before have no bar.
+    Of each symbol the last `earlier + 1` bars up to `row` stay, and all after it.
     """
-    present = bars.present
-    counted = np.cumsum(present[row::-1], axis=0)[::-1]  # own bars from here up to `row`
-    gone = np.zeros_like(present)
+    counted = np.cumsum(panel.present[row::-1], axis=0)[::-1]  # own bars from here up to `row`
+    gone = np.zeros_like(panel.present)
     gone[: row + 1] = counted > earlier + 1
-    values = {name: np.where(gone, np.nan, matrix) for name, matrix in bars.values.items()}
-    return _arrays(bars.ts, bars.symbols, values)
+    return panel.without(gone)
 
 
-def elsewhere(bars: BarArrays, ahead: timedelta | None, renamed: bool) -> BarArrays:
+def compact(panel: Panel) -> tuple[Panel, Rows, Rows]:
+    """Return the panel without rows and symbols that have no bar, and which ones stay."""
+    rows = np.flatnonzero(panel.present.any(axis=1))
+    columns = np.flatnonzero(panel.present.any(axis=0))
+    if len(rows) == len(panel.ts) and len(columns) == len(panel.symbols):
+        return panel, rows, columns
+    values = {name: getattr(panel, name)[np.ix_(rows, columns)] for name in VALUE_COLUMNS}
+    symbols = tuple(panel.symbols[column] for column in columns)
+    return replace(panel, ts=panel.ts.gather(rows), symbols=symbols, **values), rows, columns
+
+
+def elsewhere(panel: Panel, ahead: timedelta | None, renamed: bool) -> Panel:
     """Return the same prices at other dates and under other names, which sort alike."""
-    ts = bars.ts if ahead is None else bars.ts + ahead
-    symbols = bars.symbols
+    symbols = panel.symbols
     if renamed:
-        symbols = tuple(other_name(place, name) for place, name in enumerate(bars.symbols))
-    return _arrays(ts, symbols, bars.values)
+        symbols = tuple(other_name(place, name) for place, name in enumerate(symbols))
+    return replace(panel, ts=panel.ts if ahead is None else panel.ts + ahead, symbols=symbols)
 
 
 def other_name(place: int, symbol: str) -> str:
@@ -116,7 +83,7 @@ def renamed_values(values: dict[str, Any], symbols: Sequence[str]) -> dict[str, 
     return {name: renamed(value) for name, value in values.items()}
 
 
-def comb(bars: BarArrays, earlier: int) -> list[list[int]]:
+def comb(panel: Panel, earlier: int) -> list[list[int]]:
     """Return the cuts of each evaluation, so that every row but the last is a cut of one.
 
     After each cut a block of BLOCK_BARS rows is changed. A cut is far enough behind the block
@@ -124,7 +91,7 @@ def comb(bars: BarArrays, earlier: int) -> list[list[int]]:
     for LATE_BARS rows counts no more. On bars without gaps these are `earlier + 1 + BLOCK_BARS`
     evaluations.
     """
-    begins = _window_begins(bars.present, earlier)
+    begins = _window_begins(panel.present, earlier)
     rows = len(begins) - 1
     is_left = np.ones(rows, dtype=bool)
     evaluations: list[list[int]] = []
@@ -170,20 +137,20 @@ class BlockChanges:
     to volumes. Which bars exist does not change.
     """
 
-    def __init__(self, bars: BarArrays) -> None:
-        self._bars = bars
-        present = bars.present
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        present = panel.present
         #: The row of each symbol's last bar up to a row; the first row where there is none.
         self._newest = np.maximum.accumulate(
             np.where(present, np.arange(len(present))[:, None], 0), axis=0
         )
-        closes, volumes = bars.values["close"], bars.values["volume"]
-        own = [closes[present[:, column], column] for column in range(present.shape[1])]
+        columns = range(present.shape[1])
+        own = [panel.close[present[:, column], column] for column in columns]
         self._step = np.array([_usual_step(each) for each in own])
-        traded = [volumes[volumes[:, column] > 0, column] for column in range(present.shape[1])]
+        traded = [panel.volume[panel.volume[:, column] > 0, column] for column in columns]
         self._volume = np.array([float(np.median(each)) if len(each) else 1.0 for each in traded])
 
-    def after(self, cuts: Sequence[int], random: np.random.Generator) -> BarArrays:
+    def after(self, cuts: Sequence[int], random: np.random.Generator) -> Panel:
         """Return the bars with the BLOCK_BARS rows after each cut changed."""
         rows, columns = self._newest.shape
         starts = np.asarray(cuts, dtype=np.int64)
@@ -192,8 +159,8 @@ class BlockChanges:
         block = np.nonzero(blocks < rows)[0]
         stretch = random.uniform(1.0, 2.0, (len(starts), columns))[block]
         push = random.uniform(0.5, 1.5, (len(after), columns))
-        old = {name: self._bars.values[name][after] for name in VALUE_COLUMNS}
-        close = self._known(self._bars.values["close"], starts)[block]
+        old = {name: getattr(self._panel, name)[after] for name in VALUE_COLUMNS}
+        close = self._known(self._panel.close, starts)[block]
         close = np.where(np.isnan(close), old["open"], close)
         new = {
             name: close
@@ -201,23 +168,23 @@ class BlockChanges:
             for name in PRICE_COLUMNS
         }
         new["high"], new["low"] = new["low"], new["high"]
-        volume = self._known(self._bars.values["volume"], starts)[block]
+        volume = self._known(self._panel.volume, starts)[block]
         volume = np.where(volume > 0, volume, self._volume)
         with np.errstate(divide="ignore"):
             ratio = np.log(old["volume"] / volume)
         new["volume"] = volume * np.exp(_turned(ratio, stretch, 0.3 * push, 2.0))
-        values = {name: matrix.copy() for name, matrix in self._bars.values.items()}
-        for name, matrix in new.items():
-            values[name][after] = matrix
-        return replace(self._bars, values=values)
+        return self._with(after, new)
 
-    def only(self, changed: BarArrays, cut: int) -> BarArrays:
+    def only(self, changed: Panel, cut: int) -> Panel:
         """Return the bars with the block after one cut as in `changed`, and no other."""
-        block = slice(cut + 1, cut + 1 + BLOCK_BARS)
-        values = {name: matrix.copy() for name, matrix in self._bars.values.items()}
+        block = np.arange(cut + 1, min(cut + 1 + BLOCK_BARS, len(self._newest)))
+        return self._with(block, {name: getattr(changed, name)[block] for name in VALUE_COLUMNS})
+
+    def _with(self, rows: Rows, new: dict[str, Matrix]) -> Panel:
+        values = {name: getattr(self._panel, name).copy() for name in VALUE_COLUMNS}
         for name, matrix in values.items():
-            matrix[block] = changed.values[name][block]
-        return replace(self._bars, values=values)
+            matrix[rows] = new[name]
+        return replace(self._panel, **values)
 
     def _known(self, matrix: Matrix, rows: Rows) -> Matrix:
         """Return each symbol's last value up to `rows`; NaN before its first."""
@@ -234,13 +201,3 @@ def _turned(move: Matrix, stretch: Matrix, step: Matrix, limit: float) -> Matrix
 def _usual_step(close: Matrix) -> float:
     """Return the median log move from bar to bar, 1e-4 at least."""
     return max(1e-4, float(np.median(np.abs(np.diff(np.log(close)))))) if len(close) > 1 else 1e-4
-
-
-def _arrays(ts: pl.Series, symbols: tuple[str, ...], values: dict[str, Matrix]) -> BarArrays:
-    present = ~np.isnan(values["close"])
-    columns, rows = np.nonzero(present.T)
-    keys = pl.DataFrame(
-        {"symbol": pl.Series(symbols, dtype=pl.String).gather(columns), "ts": ts.gather(rows)},
-        schema={name: BARS_SCHEMA[name] for name in ("symbol", "ts")},
-    )
-    return BarArrays(ts, symbols, values, keys, rows * len(symbols) + columns)

@@ -15,8 +15,8 @@ Its parts, where W is `warmup_bars`:
   order. A calendar survives that. A file, a cache, a clock, a date or a symbol in the code does
   not. Symbols that are named by a parameter are renamed with the others.
 - *Windows.* Before each of twelve rows all but the last W bars are removed.
-- *The comb.* BLOCK_BARS rows are changed after every W + 1 unchanged ones, at every offset. So every
-  row of the history is a cut of one evaluation, in W + 21 evaluations, whatever its length.
+- *The comb.* BLOCK_BARS rows are changed after every W + 1 unchanged ones, at every offset. So
+  every row of the history is a cut of one evaluation, in W + 21 evaluations, whatever its length.
 
 What the proof does not find: a peek at one bar alone that is more than BLOCK_BARS bars away, what
 depends on the clock alone and not on bars, and a table that is looked up by price.
@@ -34,24 +34,23 @@ import polars as pl
 
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError
+from penstock.core.panel import Panel
 from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
 from penstock.research.engine.market import market_of
 from penstock.research.validation.bar_changes import (
     BLOCK_BARS,
     CALENDAR_CYCLE,
     LONG_CYCLE,
-    BarArrays,
     BlockChanges,
     Matrix,
-    arrays_of,
+    Rows,
     comb,
+    compact,
     elsewhere,
     from_window,
     renamed_values,
-    until,
 )
 from penstock.research.validation.fresh_strategy import FreshStrategy
 from penstock.research.validation.leak_findings import Change, Leak, LeakProof, LongMemory
@@ -123,14 +122,13 @@ def leak_proof(
     True
     """
     market = market_of(bars, timeframe, doubts, joins)
-    arrays = arrays_of(market.bars)
-    warmup = strategy.warmup_bars
-    if len(arrays.ts) < warmup + 2:
+    needed = strategy.warmup_bars + 2
+    if len(market.ts) < needed:
         raise DataError(
-            f"{strategy.name} needs {warmup + 2} bars to be checked, these are {len(arrays.ts)}"
+            f"{strategy.name} needs {needed} bars to be checked, these are {len(market.ts)}"
         )
     known = sorted(market.doubts)[-DOUBTS:]
-    return _Proof(strategy, arrays, market.timeframe, known, seed, on_evaluation).result()
+    return _Proof(strategy, market.panel, known, seed, on_evaluation).result()
 
 
 class _Proof:
@@ -139,28 +137,29 @@ class _Proof:
     def __init__(
         self,
         strategy: Strategy,
-        bars: BarArrays,
-        timeframe: Timeframe,
+        panel: Panel,
         doubts: Sequence[DoubtedBar],
         seed: int,
         on_evaluation: OnEvaluation,
     ) -> None:
         self.name, self.warmup = strategy.name, strategy.warmup_bars
         self.fresh = FreshStrategy(strategy)
-        self.bars, self.timeframe, self.doubts = bars, timeframe, doubts
+        self.panel, self.doubts = panel, doubts
         self.random = np.random.default_rng(seed)
-        self.last = len(bars.ts) - 1
+        self.last = len(panel.ts) - 1
         self.on_evaluation = on_evaluation
         self.evaluations, self.planned = 0, 0
         self.truth = np.empty(0)
 
     def result(self) -> LeakProof:
-        teeth = comb(self.bars, self.warmup)
-        ends, listings = self._prefix_ends(), _listings(self.bars)
+        teeth = comb(self.panel, self.warmup)
+        ends, listings = self._prefix_ends(), _listings(self.panel)
         steps = len(range(0, self.warmup + BLOCK_BARS, BLOCK_BARS)) + 1
         self.planned = 2 * len(ends) + steps * len(listings) + len(teeth) + 3
-        shortest = self._decided_as_known(until(self.bars, ends[0]))  # before all else is seen
-        self.truth = self._decided(self.bars)
+        shortest = self._decided_as_known(
+            self.panel.part(0, ends[0] + 1)
+        )  # before all else is seen
+        self.truth = self._decided(self.panel)
         leaks, memory, cuts = self._repeated(), None, 0
         if not leaks:
             memory = self._memory()
@@ -176,20 +175,22 @@ class _Proof:
             self.name, tuple(leaks), memory, self.evaluations, cuts, self.fresh.is_reloaded
         )
 
-    def _decided(self, bars: BarArrays, values: dict[str, Any] | None = None) -> Matrix:
-        """Return the weights of a new instance on `bars`; NaN where it has no decision."""
+    def _decided(self, panel: Panel, values: dict[str, Any] | None = None) -> Matrix:
+        """Return the weights of a new instance; NaN where it has no decision."""
         self._count()
+        seen, rows, columns = compact(panel)
         with self.fresh.built(values) as strategy:
-            return _matrix(decide(strategy, bars.frame()), bars)
+            return _spread(strategy.weights(seen), panel, rows, columns)
 
-    def _decided_as_known(self, bars: BarArrays) -> Matrix:
+    def _decided_as_known(self, panel: Panel) -> Matrix:
         """Return the weights as they are traded: without the bars that were in doubt then."""
         if not self.doubts:
-            return self._decided(bars)
+            return self._decided(panel)
         self._count()
+        seen, rows, columns = compact(panel)
         with self.fresh.built() as strategy:
-            known = decide_as_known(strategy, bars.frame(), self.doubts, self.timeframe)
-        return _matrix(known, bars)
+            weights = decide_as_known(strategy, seen, self.doubts)
+        return _spread(weights, panel, rows, columns)
 
     def _count(self) -> None:
         self.evaluations += 1
@@ -197,17 +198,17 @@ class _Proof:
 
     def _repeated(self) -> list[Leak]:
         """Compare two decisions on the same bars."""
-        return self._leaks(self.truth, self._decided(self.bars), Change.NOTHING)
+        return self._leaks(self.truth, self._decided(self.panel), Change.NOTHING)
 
     def _prefix_ends(self) -> list[int]:
         """Return the last rows of the prefixes, drawn over the history. Among them are the last row
         but one, those before the last listing and the last end of a symbol, and those in doubt.
         """
-        present = self.bars.present
+        present = self.panel.present
         begins, ends = present.argmax(axis=0), self.last - present[::-1].argmax(axis=0)
         chosen = {self.last - 1, int(begins.max()) - 1, int(ends[ends < self.last].max(initial=-1))}
-        in_doubt = pl.Series([each.ts for each in self.doubts], dtype=self.bars.ts.dtype)
-        chosen |= set(self.bars.ts.search_sorted(in_doubt).to_list())
+        in_doubt = pl.Series([each.ts for each in self.doubts], dtype=self.panel.ts.dtype)
+        chosen |= set(self.panel.ts.search_sorted(in_doubt).to_list())
         drawn = self._places(self.warmup)
         return sorted({*drawn, *(row for row in chosen if self.warmup <= row < self.last)})
 
@@ -221,10 +222,10 @@ class _Proof:
 
     def _prefixes(self, ends: list[int], shortest: Matrix) -> list[Leak]:
         """Compare with decisions that were made without any later bar."""
-        truth = self._decided_as_known(self.bars) if self.doubts else self.truth
+        truth = self._decided_as_known(self.panel) if self.doubts else self.truth
         found = self._leaks(truth, shortest, Change.REMOVED, ends[0])
         for end in ends[1:]:
-            again = self._decided_as_known(until(self.bars, end))
+            again = self._decided_as_known(self.panel.part(0, end + 1))
             found += self._leaks(truth, again, Change.REMOVED, end)
         return found
 
@@ -232,11 +233,11 @@ class _Proof:
         """Compare decisions in the warm-up after a listing, on the few bars around it."""
         stop = min(first + self.warmup + BLOCK_BARS, self.last)
         begin = max(first - self.warmup - 1, 0)
-        around = until(self.bars, stop, begin)
+        around = self.panel.part(begin, stop + 1)
         truth = self._decided(around)
         found = []
         for cut in range(first, stop, BLOCK_BARS):
-            again = self._decided(until(around, cut - begin))
+            again = self._decided(around.part(0, cut - begin + 1))
             found += self._leaks(truth, again, Change.REMOVED, cut, begin)
         return found
 
@@ -251,10 +252,10 @@ class _Proof:
         return [*(dates if lasting else []), *names] or ([] if dates else both)
 
     def _moved(self, change: Change, ahead: timedelta | None, renamed: bool) -> list[Leak]:
-        values = renamed_values(self.fresh.values, self.bars.symbols) if renamed else None
+        values = renamed_values(self.fresh.values, self.panel.symbols) if renamed else None
         try:
-            again = self._decided(elsewhere(self.bars, ahead, renamed), values)
-        except Exception as error:  # it decided on these prices before: the dates or names did it
+            again = self._decided(elsewhere(self.panel, ahead, renamed), values)
+        except Exception as error:  # noqa: BLE001  # whatever it raises, dates or names did it
             again = np.full_like(self.truth, np.nan)
             text = f"{type(error).__name__}: {error}"
             found = self._leaks(self.truth, again, change)
@@ -285,7 +286,7 @@ class _Proof:
         """
         found, needed = None, warmup
         for row in (*rows, *self._places(warmup + 1)):
-            window = from_window(self.bars, row, warmup)
+            window = from_window(self.panel, row, warmup)
             again = self._decided(window)
             apart = differs(self.truth, again)
             apart[:row] = False
@@ -296,8 +297,8 @@ class _Proof:
             at, column = (int(place) for place in np.argwhere(apart)[0])
             if found is None or earlier[at, column] < found.kept_bars:
                 found = LongMemory(
-                    symbol=self.bars.symbols[column],
-                    ts=self.bars.ts[at],
+                    symbol=self.panel.symbols[column],
+                    ts=self.panel.ts[at],
                     warmup_bars=self.warmup,
                     before=_at(self.truth, at, column),
                     after=_at(again, at, column),
@@ -311,13 +312,13 @@ class _Proof:
         self, teeth: list[list[int]], memory: LongMemory | None
     ) -> tuple[list[Leak], LongMemory | None, int]:
         """Compare the decisions before blocks of changed bars; return the number of cuts too."""
-        changes, cuts = BlockChanges(self.bars), 0
+        changes, cuts = BlockChanges(self.panel), 0
         if memory is not None:  # it is refused anyway: a peek at every bar is still worth a word
             longer = memory.sufficient_bars
             teeth = (
                 [[row] for row in self._places(0)]
                 if longer is None
-                else comb(self.bars, longer)[: len(teeth)]
+                else comb(self.panel, longer)[: len(teeth)]
             )
         for rows in teeth:
             changed = changes.after(rows, self.random)
@@ -341,7 +342,7 @@ class _Proof:
     def _leaks(
         self, truth: Matrix, again: Matrix, change: Change, cut: int | None = None, begin: int = 0
     ) -> list[Leak]:
-        """Return the first weight up to `cut` that differs, if any. Row 0 of both is row `begin`."""
+        """Return the first weight up to `cut` that differs, if any; row 0 of both is `begin`."""
         end = None if cut is None else cut - begin + 1
         apart = np.argwhere(differs(truth[:end], again[:end]))
         if not len(apart):
@@ -350,26 +351,14 @@ class _Proof:
         return [
             Leak(
                 change,
-                self.bars.symbols[column],
-                self.bars.ts[begin + row],
+                self.panel.symbols[column],
+                self.panel.ts[begin + row],
                 _at(truth, row, column),
                 _at(again, row, column),
-                None if cut is None else self.bars.ts[cut],
+                None if cut is None else self.panel.ts[cut],
                 len(apart),
             )
         ]
-
-
-def decide(strategy: Strategy, bars: pl.DataFrame) -> pl.DataFrame:
-    """Return a strategy's weights for `bars` (sorted), one row per bar in the same order.
-
-    Raises StrategyError where they break their contract.
-    """
-    weights = strategy.target_weights(bars)
-    if isinstance(weights, pl.DataFrame) and weights.schema == WEIGHTS_SCHEMA:
-        if all(weights[name].equals(bars[name]) for name in ("symbol", "ts")):
-            return weights
-    return require_weights(weights, bars, strategy.name)
 
 
 def differs(one: Matrix, other: Matrix) -> npt.NDArray[np.bool_]:
@@ -383,12 +372,15 @@ def _at(weights: Matrix, row: int, column: int) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _matrix(weights: pl.DataFrame, bars: BarArrays) -> Matrix:
-    found = np.full(bars.values["close"].shape, np.nan)
-    found.reshape(-1)[bars.cells] = weights["weight"].fill_null(np.nan).to_numpy()
+def _spread(weights: Matrix, panel: Panel, rows: Rows, columns: Rows) -> Matrix:
+    """Return the weights of some rows and symbols of a panel, NaN elsewhere."""
+    if weights.shape == panel.close.shape:
+        return weights
+    found = np.full(panel.close.shape, np.nan)
+    found[np.ix_(rows, columns)] = weights
     return found
 
 
-def _listings(bars: BarArrays) -> list[int]:
+def _listings(panel: Panel) -> list[int]:
     """Return the rows at which symbols have their first bar."""
-    return sorted({int(row) for row in bars.present.argmax(axis=0)})
+    return sorted({int(row) for row in panel.present.argmax(axis=0)})

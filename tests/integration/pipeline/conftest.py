@@ -16,6 +16,7 @@ import yaml
 from penstock.adapters.stores.postgres import PostgresLedger, connect
 from penstock.core.actors import Actor, Channel
 from penstock.core.leases import Lease
+from penstock.core.timeframes import Timeframe
 from penstock.execution.session import AccountSession
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.practice.clock import stepped_clock
@@ -53,9 +54,9 @@ class Deciding(InverseVolatility):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def decide(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def decide(self, bars: pl.DataFrame, timeframe: Timeframe | None = None) -> pl.DataFrame:
         type(self).meanwhile()
-        return super().decide(bars)
+        return super().decide(bars, timeframe)
 
 
 class OneVersion:

@@ -1,0 +1,168 @@
+"""Sums, means, deviations and extremes over the last `n` rows, whatever n is in the same time.
+
+Nothing is ever subtracted from a running sum. The rows are cut into blocks of n. A window is the
+end of one block and the beginning of the next, and each is summed by itself: the two-stack queue,
+which Polars has for its rolling moments, or van Herk's filter (Pattern Recognition Letters 13,
+1992). So no digit of an old price stays in a later value. The error is that of adding n numbers.
+
+A window with a NaN in it is NaN, and the next one without is a number again. The first n - 1 rows
+of a column are NaN, counted from the first row that has a number in any column.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.indicators.compiled import compiled
+
+Matrix = npt.NDArray[np.float64]
+
+
+def first_row(values: Matrix) -> int:
+    """Return the first row with a number; the number of rows where there is none."""
+    for start in range(0, len(values), 256):
+        numbers = ~np.isnan(values[start : start + 256]).all(axis=1)
+        if numbers.any():
+            return start + int(numbers.argmax())
+    return len(values)
+
+
+def mean(values: Matrix, n: int) -> Matrix:
+    """Return the arithmetic mean of the last `n` rows."""
+    return _blocks(values, n, _mean)
+
+
+def total(values: Matrix, n: int) -> Matrix:
+    """Return the sum of the last `n` rows."""
+    return _blocks(values, n, _total)
+
+
+def deviation(values: Matrix, n: int) -> Matrix:
+    """Return the sample standard deviation (n - 1) of the last `n` rows, n at least 2.
+
+    Blocks are summed by Welford's method (Technometrics 4, 1962) and joined by Chan's (1979): both
+    work on differences from the mean, so prices far from zero lose nothing. The operations and
+    their order are those of Polars' `rolling_std`.
+    """
+    return _blocks(values, n, _deviation)
+
+
+def highest(values: Matrix, n: int) -> Matrix:
+    """Return the maximum of the last `n` rows."""
+    return _blocks(values, n, _highest)
+
+
+def lowest(values: Matrix, n: int) -> Matrix:
+    """Return the minimum of the last `n` rows."""
+    return -_blocks(-values, n, _highest)
+
+
+def shifted(values: Matrix, n: int) -> Matrix:
+    """Return the values of `n` rows before."""
+    out = np.full(values.shape, np.nan)
+    if n < len(values):
+        out[n:] = values[: len(values) - n]
+    return out
+
+
+def _blocks(values: Matrix, n: int, fill) -> Matrix:  # type: ignore[no-untyped-def]
+    out = np.full(values.shape, np.nan)
+    first = first_row(values)
+    if len(values) - first >= n:
+        fill(values[first:], n, out[first:])
+    return out
+
+
+@compiled
+def _mean(values: Matrix, n: int, out: Matrix) -> None:
+    rows, columns = values.shape
+    ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
+    for block in range(0, rows, n):
+        for j in range(min(n, rows - block)):
+            t = block + j
+            for k in range(columns):
+                begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
+            if t >= n - 1:
+                for k in range(columns):
+                    out[t, k] = (ends[j + 1, k] + begin[k]) / n
+        if block + n < rows:
+            for j in range(n - 1, 0, -1):
+                for k in range(columns):
+                    ends[j, k] = values[block + j, k] + (ends[j + 1, k] if j < n - 1 else 0.0)
+
+
+@compiled
+def _total(values: Matrix, n: int, out: Matrix) -> None:
+    rows, columns = values.shape
+    ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
+    for block in range(0, rows, n):
+        for j in range(min(n, rows - block)):
+            t = block + j
+            for k in range(columns):
+                begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
+            if t >= n - 1:
+                for k in range(columns):
+                    out[t, k] = ends[j + 1, k] + begin[k]
+        if block + n < rows:
+            for j in range(n - 1, 0, -1):
+                for k in range(columns):
+                    ends[j, k] = values[block + j, k] + (ends[j + 1, k] if j < n - 1 else 0.0)
+
+
+@compiled
+def _highest(values: Matrix, n: int, out: Matrix) -> None:
+    rows, columns = values.shape
+    ends, begin = np.full((n + 1, columns), -np.inf), np.empty(columns)
+    for block in range(0, rows, n):
+        for j in range(min(n, rows - block)):
+            t = block + j
+            for k in range(columns):
+                x, best = values[t, k], begin[k] if j else -np.inf
+                begin[k] = x if x > best or math.isnan(x) else best
+            if t >= n - 1:
+                for k in range(columns):
+                    x, best = ends[j + 1, k], begin[k]
+                    out[t, k] = x if x > best or math.isnan(x) else best
+        if block + n < rows:
+            for j in range(n - 1, 0, -1):
+                for k in range(columns):
+                    x, best = values[block + j, k], ends[j + 1, k] if j < n - 1 else -np.inf
+                    ends[j, k] = x if x > best or math.isnan(x) else best
+
+
+@compiled
+def _deviation(values: Matrix, n: int, out: Matrix) -> None:
+    rows, columns = values.shape
+    end_mean, end_squares = np.zeros((n + 1, columns)), np.zeros((n + 1, columns))
+    mean, squares = np.zeros(columns), np.zeros(columns)
+    for block in range(0, rows, n):
+        for j in range(min(n, rows - block)):
+            t = block + j
+            for k in range(columns):
+                before = mean[k] if j else 0.0
+                apart = values[t, k] - before
+                mean[k] = before + apart / (j + 1)
+                squares[k] = (squares[k] if j else 0.0) + (values[t, k] - mean[k]) * apart
+            if t < n - 1:
+                continue
+            older = n - 1 - j
+            share = older / n
+            for k in range(columns):
+                both = squares[k]
+                if older:
+                    apart = end_mean[j + 1, k] - mean[k]
+                    joined = mean[k] + apart * share
+                    both += end_squares[j + 1, k] + older * (end_mean[j + 1, k] - joined) * apart
+                variance = both / (n - 1)
+                out[t, k] = np.sqrt(0.0 if variance < 0 else variance)
+        if block + n < rows:
+            for j in range(n - 1, 0, -1):
+                last = j == n - 1
+                for k in range(columns):
+                    before = 0.0 if last else end_mean[j + 1, k]
+                    apart = values[block + j, k] - before
+                    end_mean[j, k] = before + apart / (n - j)
+                    end_squares[j, k] = (0.0 if last else end_squares[j + 1, k]) + (
+                        values[block + j, k] - end_mean[j, k]
+                    ) * apart
