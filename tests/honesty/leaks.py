@@ -342,11 +342,6 @@ def month_end(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
     return _weigh(bars, (day.month_end().dt.day() - day.day() < 3).cast(pl.Float64))
 
 
-def volatility_target(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
-    """A year's volatility against a target."""
-    return _own(bars, 0.01 / RETURN.rolling_std(365))
-
-
 def deviation_of_price(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
     """The standard deviation of prices, not of returns: sensitive to rounding."""
     return _own(bars, CLOSE.rolling_std(20) / CLOSE)
@@ -393,7 +388,6 @@ def leader(strategy: Planted, bars: pl.DataFrame) -> pl.DataFrame:
 HONEST: Mapping[str, Plan] = {
     "cross_sectional_rank": (cross_sectional_rank, 10),
     "month_end": (month_end, 0),
-    "volatility_target": (volatility_target, 365),
     "deviation_of_price": (deviation_of_price, 19),
     "rolling_beta": (rolling_beta, 40),
     "slow_ewm": (slow_ewm, 45),
@@ -424,7 +418,7 @@ def every_fifth_row(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
 
 #: Strategies whose warm-up is too short, and which see no later bars.
 FORGETFUL: Mapping[str, Plan] = {
-    "short_ewm": (slow_ewm, 10),
+    "short_ewm": (slow_ewm, 20),
     "expanding_mean": (expanding_mean, 20),
     "hold_until_exit": (hold_until_exit, 20),
     "every_fifth_row": (every_fifth_row, 20),
@@ -574,15 +568,15 @@ def ranked(_: PlantedPanel, panel: Panel) -> Matrix:
     return _level(panel.rank(score) / panel.count(score))
 
 
-def volatility_over(_: PlantedPanel, panel: Panel) -> Matrix:
-    """Twenty returns' volatility against a target."""
-    return _level(0.01 / panel.std(20, of=panel.log_returns()))
+def volatility_target(_: PlantedPanel, panel: Panel) -> Matrix:
+    """A year's volatility against a target."""
+    return _level(0.01 / panel.std(365, of=panel.log_returns()))
 
 
 #: Honest strategies in arrays.
 PANEL_HONEST: Mapping[str, PanelPlan] = {
     "ranked": (ranked, 16),
-    "volatility_over": (volatility_over, 20),
+    "volatility_target": (volatility_target, 365),
 }
 
 PANEL_PLANS: Mapping[str, PanelPlan] = {**PANEL_LEAKS, **PANEL_HONEST}

@@ -2,8 +2,9 @@
 
 What a strategy keeps (a scaler that it fitted, a cache of its module) would hide that it has seen
 later bars. Its class is therefore taken from a new run of its module, and what that module imports
-of its own package is loaded anew too. Three things are not reset: other libraries, files, and a
-class whose module cannot be run again (of a notebook, a script, or of a function).
+of its own package is loaded anew too. Not reset are other libraries, files, what a package keeps in
+its __init__.py, and a class whose module cannot be run again: of a notebook, a script or a
+function. Of such a class only the instance is new.
 """
 
 import inspect
@@ -47,22 +48,29 @@ class FreshStrategy:
             return
         name = self._class.__module__
         kept = {each: sys.modules[each] for each in _own_modules(name)}
+        _forget([each for each in kept if not hasattr(kept[each], "__path__")])
         try:
-            for each, module in kept.items():
-                if not hasattr(module, "__path__"):  # packages stay: their parts hang on them
-                    del sys.modules[each]
             found: Any = _run_again(kept[name], self._code)
             for part in self._class.__qualname__.split("."):
                 found = getattr(found, part)
             yield found.from_params(chosen)
         finally:
-            for each in _own_modules(name):
-                del sys.modules[each]
+            _forget(_own_modules(name))
+            sys.modules.update(kept)
             for each, module in kept.items():
-                sys.modules[each] = module
                 parent, _, child = each.rpartition(".")
                 if parent in kept:
                     setattr(kept[parent], child, module)
+
+
+def _forget(modules: list[str]) -> None:
+    """Take modules out of the table of modules, and off their packages."""
+    for each in modules:
+        parent, _, child = each.rpartition(".")
+        if parent in sys.modules:
+            vars(sys.modules[parent]).pop(child, None)
+    for each in modules:
+        del sys.modules[each]
 
 
 def _own_modules(name: str) -> list[str]:

@@ -315,11 +315,8 @@ class _Proof:
         changes, cuts = BlockChanges(self.panel), 0
         if memory is not None:  # it is refused anyway: a peek at every bar is still worth a word
             longer = memory.sufficient_bars
-            teeth = (
-                [[row] for row in self._places(0)]
-                if longer is None
-                else comb(self.panel, longer)[: len(teeth)]
-            )
+            teeth = [[row] for row in self._places(0)]
+            teeth = teeth if longer is None else comb(self.panel, longer)[:PLACES]
         for rows in teeth:
             changed = changes.after(rows, self.random)
             again = self._decided(changed)

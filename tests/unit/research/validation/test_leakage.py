@@ -1,177 +1,234 @@
-"""The lookahead check: clean strategies pass, and each known kind of leak is caught."""
+"""The leak proof: every planted leak is caught, honest strategies pass, and a warm-up that is too
+short is told from a peek at later bars.
+"""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from penstock.core.bars import require_bars
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError
-from penstock.core.strategy import FrameStrategy, Strategy, StrategyParams
-from penstock.research.validation.leakage import check_no_lookahead
+from penstock.core.named_indicators import Matrix
+from penstock.core.panel import Panel
+from penstock.core.strategy import Strategy, StrategyParams
+from penstock.research.validation.leak_findings import Change
+from penstock.research.validation.leakage import leak_proof
 from strategies import STRATEGIES
+from tests.honesty import leaks
 
-ONE_DAY = datetime(2021, 6, 1, tzinfo=UTC)
+Walk = Callable[..., pl.DataFrame]
+
+#: What each part of the proof alone is there for.
+FOUND_BY = {
+    "unseeded_random": Change.NOTHING,
+    "lazy_scaler": Change.REMOVED,
+    "shift_without_over": Change.REMOVED,
+    "module_cache": Change.REMOVED,
+    "warm_up_peek": Change.REMOVED,
+    "file_of_labels": Change.DATES,
+    "clock": Change.DATES,
+    "hindsight_dates": Change.DATES,
+    "hindsight_symbol": Change.NAMES,
+    "one_bar": Change.CHANGED,
+    "one_bars_sign": Change.CHANGED,
+}
 
 
-class _Sized(FrameStrategy):
-    class Params(StrategyParams):
-        pass
+class _Local(Strategy):
+    """Base of strategies that are defined in a test."""
+
+    name = "local"
+    Params = StrategyParams
 
     @property
     def warmup_bars(self) -> int:
-        return 5
+        return 0
 
 
-class NextClose(_Sized):
-    """Buys what closes higher on the next bar."""
-
-    name = "next_close"
-
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        rises = (pl.col("close").shift(-1) > pl.col("close")).over("symbol").fill_null(False)
-        return bars.select("symbol", "ts", weight=rises.cast(pl.Float64) * 0.1)
-
-
-class WholeSampleMean(_Sized):
-    """Compares with the mean of all closes, those to come included."""
-
-    name = "whole_sample_mean"
-
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        low = (pl.col("close") < pl.col("close").mean()).over("symbol")
-        return bars.select("symbol", "ts", weight=low.cast(pl.Float64) * 0.1)
+@pytest.fixture(scope="module")
+def universe(walk: Walk) -> pl.DataFrame:
+    """Five coins over 420 days: two begin later, one lacks days, one lacks a month, one ends."""
+    bars = walk(symbols=5, bars=420, seed=3)
+    symbol, day = pl.col("symbol"), pl.col("ts").rank("dense") - 1
+    absent = (
+        ((symbol == "B/USDT") & (day % 37 == 5))
+        | ((symbol == "C/USDT") & (day < 40))
+        | ((symbol == "D/USDT") & ((day < 90) | day.is_between(200, 230)))
+        | ((symbol == "E/USDT") & (day > 210))
+    )
+    return bars.filter(~absent)
 
 
-class OneBarOfOneSymbol(_Sized):
-    """Peeks once: at one bar of one symbol, one bar ahead."""
-
-    name = "one_bar"
-
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        peek = (pl.col("ts") == ONE_DAY) & (pl.col("symbol") == "C/USDT")
-        seen = (
-            pl.when(peek).then(pl.col("close").shift(-1)).otherwise(pl.col("close")).over("symbol")
-        )
-        return bars.select("symbol", "ts", weight=(seen / 1000).clip(0, 0.1))
+@pytest.fixture(scope="module")
+def about(universe: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What planted strategies are about: a file of labels, a symbol, and the close of one bar."""
+    labels = tmp_path_factory.mktemp("labels") / "labels.parquet"
+    leaks.write_labels(universe, labels)
+    closes = universe.filter(pl.col("symbol") == "A/USDT")["close"]
+    return {"labels": str(labels), "symbol": "A/USDT", "close": float(closes[233])}
 
 
-class OtherSymbolsFuture(_Sized):
-    """A leak from another symbol's bars is found on the whole universe only."""
-
-    name = "neighbour"
-
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        leader = bars.filter(pl.col("symbol") == "A/USDT").select(
-            "ts", lead=pl.col("close").shift(-1)
-        )
-        both = bars.join(leader, on="ts", how="left", maintain_order="left")
-        weight = (
-            pl.when(pl.col("symbol") == "A/USDT")
-            .then(0.1)
-            .otherwise((pl.col("lead") / 1000).clip(0, 0.1).fill_null(0))
-        )
-        return both.select("symbol", "ts", weight=weight)
+@pytest.mark.parametrize("name", leaks.LEAKS)
+def test_planted_leak_is_caught(name: str, universe: pl.DataFrame, about: dict[str, Any]) -> None:
+    """Each way to see later bars is found, by the part of the proof that is there for it."""
+    proof = leak_proof(leaks.planted(name, **about), universe)
+    assert proof.leaks
+    assert not proof.passed
+    assert proof.leaks[0].change is FOUND_BY.get(name, proof.leaks[0].change)
 
 
-class Watching(_Sized):
-    """Keeps what it was shown."""
-
-    name = "watching"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[pl.DataFrame] = []
-
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        self.seen.append(bars)
-        return bars.select("symbol", "ts", weight=pl.lit(0.1))
+@pytest.mark.parametrize("name", leaks.PANEL_LEAKS)
+def test_leak_in_arrays_is_caught(name: str, universe: pl.DataFrame, about: dict[str, Any]) -> None:
+    """The same on panels, with the slips that arrays invite."""
+    assert leak_proof(leaks.planted_panel(name, **about), universe).leaks
 
 
-class ForgetfulWarmup(_Sized):
-    """Says five bars and needs thirty."""
+@pytest.mark.parametrize("name", [*leaks.HONEST, *leaks.PANEL_HONEST])
+def test_honest_strategy_raises_no_alarm(
+    name: str, universe: pl.DataFrame, about: dict[str, Any]
+) -> None:
+    """Calendars, ranks, long windows and a leader that is named by a parameter are no leaks."""
+    make: Callable[..., Strategy] = leaks.planted if name in leaks.HONEST else leaks.planted_panel
+    proof = leak_proof(make(name, **about), universe)
+    assert [leak.sentence() for leak in proof.leaks] == []
+    assert proof.memory is None
+    assert proof.cuts == universe["ts"].n_unique() - 1
 
-    name = "forgetful"
 
-    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        return bars.select(
-            "symbol",
-            "ts",
-            weight=(pl.col("close").rolling_mean(30).over("symbol") / 1000).clip(0, 0.1),
-        )
+@pytest.mark.parametrize(
+    ("name", "sufficient"),
+    [
+        ("short_ewm", range(25, 45)),
+        ("expanding_mean", None),
+        ("hold_until_exit", range(60, 300)),
+        ("every_fifth_row", None),
+        ("short_warm_up", range(30, 45)),
+    ],
+)
+def test_warmup_that_is_too_short_is_no_peek_at_later_bars(
+    name: str, sufficient: range | None, universe: pl.DataFrame
+) -> None:
+    """The second verdict alone, with the warm-up that would do, or how far none did."""
+    proof = leak_proof(leaks.planted(name), universe)
+    assert proof.leaks == ()
+    assert proof.memory is not None
+    assert proof.memory.before != proof.memory.after
+    if sufficient is None:
+        assert proof.memory.sufficient_bars is None
+        assert proof.memory.tried_bars > 300
+        assert "none up to" in proof.memory.sentence()
+    else:
+        assert proof.memory.sufficient_bars in sufficient
+        assert f"{proof.memory.sufficient_bars} would do" in proof.memory.sentence()
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_strategies_do_not_look_ahead_on_a_random_walk(
-    name: str, walk: Callable[..., pl.DataFrame]
-) -> None:
-    """No future changes a past weight, at any bar."""
-    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=None) == []
-    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=10) == []
-
-
-@pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_ties_on_coarse_ticks_do_not_depend_on_the_history(
-    name: str, walk: Callable[..., pl.DataFrame]
-) -> None:
+def test_shipped_strategies_pass_on_a_walk_and_on_coarse_ticks(name: str, walk: Walk) -> None:
     """Prices on ticks equal their own average often; how a moving sum rounds must not decide what
     is held.
     """
-    coarse = walk(symbols=6, bars=260, seed=5).with_columns((pl.col("close") * 5).round(0) / 5)
-    assert check_no_lookahead(STRATEGIES[name](), coarse, cuts=None) == []
+    bars = walk(symbols=6, bars=260, seed=5)
+    assert leak_proof(STRATEGIES[name](), bars).passed
+    coarse = bars.with_columns((pl.col("close") * 5).round(0) / 5)
+    assert leak_proof(STRATEGIES[name](), coarse).passed
 
 
-@pytest.mark.parametrize("leaky", [NextClose, WholeSampleMean, OtherSymbolsFuture])
-@pytest.mark.parametrize("seed", range(3))
-def test_leak_at_every_bar_is_caught_by_a_few_cuts(
-    leaky: type[Strategy], seed: int, walk: Callable[..., pl.DataFrame]
+def test_leak_of_one_bar_is_named_with_the_weight_before_and_after(
+    universe: pl.DataFrame, about: dict[str, Any]
 ) -> None:
-    """Ten random cuts are enough for a leak that is always there."""
-    assert check_no_lookahead(leaky(), walk(symbols=4), cuts=10, seed=seed)
+    """Symbol, bar and both weights: what a quant needs to find the line."""
+    (leak,) = leak_proof(leaks.planted("one_bar", **about), universe).leaks
+    at = universe.filter(pl.col("symbol") == "A/USDT")["ts"][233]
+    assert (leak.symbol, leak.ts, leak.cut, leak.count) == ("A/USDT", at, at, 1)
+    assert leak.before is not None
+    assert leak.after is not None
+    assert leak.before != leak.after
+    sentence = leak.sentence()
+    assert sentence.startswith(f"A/USDT at {at:%Y-%m-%d %H:%M}: weight {leak.before:.6g} becomes ")
+    assert sentence.endswith(f"with later bars changed after {at:%Y-%m-%d %H:%M}")
 
 
-def test_leak_of_one_single_bar_is_caught_by_cutting_everywhere(
-    walk: Callable[..., pl.DataFrame],
-) -> None:
-    """One bar of one symbol among 1,200: named exactly."""
-    leaks = check_no_lookahead(OneBarOfOneSymbol(), walk(symbols=4), cuts=None)
-    assert [(leak.symbol, leak.ts, leak.cut) for leak in leaks] == [("C/USDT", ONE_DAY, ONE_DAY)]
-    assert leaks[0].before != leaks[0].after
+@pytest.mark.parametrize("place", [3_000, 6_277, 9_500, 12_540])
+def test_leak_of_one_real_hour_is_caught_whatever_the_length(place: int, candles_dir: Path) -> None:
+    """One hour of one symbol among 12,556 of two: a comb over all of them costs 30 evaluations."""
+    names = [f"marketlab__binance__{base}-USDT__1h.parquet" for base in ("BTC", "ETH")]
+    bars = require_bars(pl.concat([pl.read_parquet(candles_dir / n) for n in names]), "candles")
+    own = bars.filter(pl.col("symbol") == "BTC/USDT").sort("ts")
+    assert own.height == 12_556
+    close = float(own["close"][place])
+    planted = leaks.planted_panel("one_cell", close=close)
+    (leak,) = leak_proof(planted, bars).leaks
+    assert leak.change is Change.CHANGED
+    assert own.filter(pl.col("ts") == leak.ts)["close"].to_list() == [close]
 
 
-def test_strategy_is_shown_the_last_bars_of_each_symbol_at_every_cut(
-    walk: Callable[..., pl.DataFrame],
-) -> None:
-    """One symbol lacks days, one ends early, one begins late: each window has what was known."""
-    day, symbol = pl.col("ts").dt.ordinal_day(), pl.col("symbol")
-    lacks = (symbol == "A/USDT") & (day % 3 == 0)
-    ended = (symbol == "B/USDT") & (day > 40)
-    absent = (symbol == "D/USDT") & (day < 30)
-    bars = walk(symbols=4, bars=60).filter(~lacks & ~ended & ~absent)
-    strategy = Watching()
-    assert check_no_lookahead(strategy, bars, cuts=None) == []
-    for cut, seen in zip(bars["ts"].unique().sort()[5:-1], strategy.seen[1:], strict=True):
-        known = bars.filter(pl.col("ts") <= cut)
-        assert seen.equals(known.group_by("symbol", maintain_order=True).tail(6))
+def test_class_that_cannot_be_loaded_anew_is_said_to_be_so(walk: Walk) -> None:
+    """A class of a notebook or a function keeps its module's state; its instance is new."""
+
+    class Here(_Local):
+        def target_weights(self, panel: Panel) -> Matrix:
+            return np.full(panel.close.shape, 0.1)
+
+    bars = walk(symbols=2, bars=60)
+    assert not leak_proof(Here(), bars).is_reloaded
+    assert leak_proof(STRATEGIES["momentum"].from_params({"lookback_bars": 5}), bars).is_reloaded
 
 
-def test_every_cut_where_a_weight_differs_is_found(walk: Callable[..., pl.DataFrame]) -> None:
-    """Cut at every bar, a strategy that buys what rises next is caught at each bar that rises."""
-    bars = walk(symbols=1, bars=40)
-    rises = bars.filter(pl.col("close").shift(-1) > pl.col("close"))["ts"]
-    leaks = check_no_lookahead(NextClose(), bars, cuts=None)
-    assert [leak.cut for leak in leaks] == [ts for ts in rises if ts >= bars["ts"][5]]
-    assert {(leak.before, leak.after) for leak in leaks} == {(0.1, 0.0)}
+def test_strategy_that_fails_at_other_dates_is_no_honest_one(walk: Walk) -> None:
+    """A table that is looked up by date raises where there is no such date: that is a finding."""
+    bars = walk(symbols=2, bars=60)
+
+    class Lookup(_Local):
+        def target_weights(self, panel: Panel) -> Matrix:
+            if panel.ts[-1] > datetime(2030, 1, 1, tzinfo=UTC):
+                raise KeyError("no such date")
+            return np.full(panel.close.shape, 0.1)
+
+    (leak,) = leak_proof(Lookup(), bars).leaks
+    assert leak.change is Change.DATES
+    assert "fails (KeyError: 'no such date')" in leak.sentence()
 
 
-def test_warmup_that_is_too_short_is_caught_by_cutting_everywhere(
-    walk: Callable[..., pl.DataFrame],
-) -> None:
-    """A strategy that needs more history than it declares would decide otherwise when live."""
-    assert check_no_lookahead(ForgetfulWarmup(), walk(symbols=2, bars=80), cuts=None)
+def test_bars_in_doubt_are_decided_as_they_were_known(walk: Walk) -> None:
+    """A prefix ends at the doubted bar, is decided without it, and raises no alarm."""
+    bars = walk(symbols=3, bars=120)
+    at = bars["ts"][60]
+    without_it: list[bool] = []
+
+    class Watching(_Local):
+        def target_weights(self, panel: Panel) -> Matrix:
+            if panel.ts[-1] == at:
+                without_it.append(bool(np.isnan(panel.close[-1, 1])))
+            return np.full(panel.close.shape, 0.1)
+
+    doubts = [DoubtedBar("B/USDT", at, at + timedelta(days=3))]
+    assert leak_proof(Watching(), bars, doubts=doubts).passed
+    assert True in without_it
 
 
-def test_too_few_bars_to_check_are_refused(walk: Callable[..., pl.DataFrame]) -> None:
+def test_progress_goes_up_to_its_total(walk: Walk) -> None:
+    """Every evaluation is told, none beyond the total, and the last call says that all is done."""
+    seen: list[tuple[int, int]] = []
+    proof = leak_proof(
+        STRATEGIES["momentum"].from_params({"lookback_bars": 5}),
+        walk(symbols=2, bars=100),
+        on_evaluation=lambda done, total: seen.append((done, total)),
+    )
+    assert proof.passed
+    assert len(seen) == proof.evaluations + 1
+    assert {total for _, total in seen} == {seen[-1][1]}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert proof.evaluations <= seen[-1][1]
+
+
+def test_too_few_bars_to_check_are_refused(walk: Walk) -> None:
     """An unchecked strategy must not look like a clean one."""
     with pytest.raises(DataError, match="needs"):
-        check_no_lookahead(STRATEGIES["ma_cross"](), walk(bars=40))
+        leak_proof(STRATEGIES["ma_cross"](), walk(bars=40))
