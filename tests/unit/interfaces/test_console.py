@@ -63,7 +63,7 @@ def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() ->
 
 
 def test_long_search_without_a_terminal_says_where_it_is() -> None:
-    """In a log no bar moves: steps, trials and cuts are lines, about ten of each."""
+    """In a log no bar moves: steps, trials and evaluations are lines, about ten of each."""
     file = io.StringIO()
     with trials_progress(Console(file=file, width=100), 20) as progress:
         progress.stage("searching")
@@ -74,7 +74,7 @@ def test_long_search_without_a_terminal_says_where_it_is() -> None:
     lines = file.getvalue().splitlines()
     assert lines[0] == "searching ..."
     assert [line for line in lines if line.startswith("trial")][-1] == "trial 20 of 20"
-    assert sum(line.startswith("cut") for line in lines) == 10
+    assert sum(line.startswith("evaluation") for line in lines) == 10
 
 
 def test_commands_of_a_stack_name_its_port_and_folder() -> None:

@@ -1,38 +1,66 @@
-"""How thoroughly a candidate is checked against lookahead before the gate sees it."""
+"""What the evidence says of a candidate that sees later bars, and of one that remembers too long."""
 
-import pytest
-
-from penstock.promotion import evidence
+from penstock.core.strategy import Strategy
+from penstock.promotion.criteria import PromotionThresholds
+from penstock.promotion.evidence import Evidence, gather_evidence
+from penstock.promotion.gate import CandidateStatus, judge
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import SearchSettings
 from penstock.research.search.runner import search
 from strategies.inverse_volatility import InverseVolatility
+from tests.honesty import leaks
 from tests.unit.research.conftest import random_walk
 
-BARS = 200
+BARS = random_walk(symbols=2, bars=200)
 
 
-def test_few_bars_are_cut_at_every_one_and_many_at_a_drawn_part(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Up to MAX_CUTS instants each is a cut, once the strategy is warm. Above it that many are
-    drawn, and the last but one is always among them.
-    """
-    bars = random_walk(symbols=2, bars=BARS)
-    found = search(bars, InverseVolatility, Costs(), SearchSettings(trials=1))
-    warmup = InverseVolatility.from_params(dict(found.best_params)).warmup_bars
-    totals: set[int] = set()
+class NextClose(leaks.PlantedPanel):
+    """Buys what closes higher on the next bar."""
 
-    def gathered() -> set[int]:
-        totals.clear()
-        kept = evidence.gather_evidence(
-            found, InverseVolatility, bars, on_cut=lambda _, total: totals.add(total)
-        )
-        assert kept.leaks == ()
-        return totals
+    class Params(leaks.Planted.Params):
+        plan: str = "next_of_indicator"
 
-    monkeypatch.setattr(evidence, "MAX_CUTS", BARS)
-    assert gathered() == {BARS - warmup - 1}
-    monkeypatch.setattr(evidence, "MAX_CUTS", 5)
-    assert gathered() <= {5, 6}
-    assert len(totals) == 1
+
+class LongEwm(leaks.Planted):
+    """An exponential average whose warm-up is too short."""
+
+    class Params(leaks.Planted.Params):
+        plan: str = "short_ewm"
+
+
+def _gathered(strategy: type[Strategy]) -> tuple[Evidence, list[tuple[int, int]]]:
+    seen: list[tuple[int, int]] = []
+    found = search(BARS, strategy, Costs(), SearchSettings(trials=1))
+    evidence = gather_evidence(
+        found, strategy, BARS, lambda done, total: seen.append((done, total))
+    )
+    return evidence, seen
+
+
+def _failed(evidence: Evidence) -> dict[str, str]:
+    gate = judge(evidence, None, PromotionThresholds())
+    assert gate.decision is CandidateStatus.REJECTED
+    names = ("no_lookahead", "bounded_memory")
+    return {v.criterion: v.reason for v in gate.failures if v.criterion in names}
+
+
+def test_honest_choice_has_an_empty_list_of_both_and_progress_was_told() -> None:
+    """Empty is "nothing found", which is another thing than None, "not looked for"."""
+    evidence, seen = _gathered(InverseVolatility)
+    assert evidence.leaks == ()
+    assert evidence.memory_excess == ()
+    assert seen[-1][0] == seen[-1][1]
+    assert _failed(evidence) == {}
+
+
+def test_peek_and_long_memory_are_two_verdicts_and_both_block() -> None:
+    """The gate names the symbol, the bar and the weight before and after."""
+    peek = _failed(_gathered(NextClose)[0])
+    assert set(peek) == {"no_lookahead"}
+    assert peek["no_lookahead"].startswith("sees later bars: ")
+    assert "/USDT at 2021-" in peek["no_lookahead"]
+    assert " becomes " in peek["no_lookahead"]
+    memory = _failed(_gathered(LongEwm)[0])
+    assert set(memory) == {"bounded_memory"}
+    assert memory["bounded_memory"].startswith("remembers longer than its warm-up: ")
+    assert " would do" in memory["bounded_memory"]
