@@ -58,6 +58,16 @@ def lowest(values: Matrix, n: int) -> Matrix:
     return -_blocks(-values, n, _highest)
 
 
+def earlier_highest(values: Matrix, n: int, skip: int) -> Matrix:
+    """Return the maximum of `n` rows, without the newest `skip`."""
+    return shifted(highest(values, n), skip)
+
+
+def earlier_lowest(values: Matrix, n: int, skip: int) -> Matrix:
+    """Return the minimum of `n` rows, without the newest `skip`."""
+    return shifted(lowest(values, n), skip)
+
+
 def shifted(values: Matrix, n: int) -> Matrix:
     """Return the values of `n` rows before."""
     out = np.full(values.shape, np.nan)

@@ -64,19 +64,19 @@ def check_no_lookahead(
     """
     table = given_bars(bars, f"bars given to the check of {strategy.name}")
     instants = table["ts"].unique().sort()
-    warm = instants[strategy.warmup_bars : -1]
+    timeframe = infer_timeframe(instants)
+    warmup = strategy.warmup(timeframe)
+    warm = instants[warmup:-1]
     if warm.is_empty():
         raise DataError(
-            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, "
-            f"these are {len(instants)}"
+            f"{strategy.name} needs {warmup + 2} bars to be checked, these are {len(instants)}"
         )
-    timeframe = infer_timeframe(instants)
     truth = strategy.decide(table, timeframe)
     if cuts is None:
         found: list[Leak | None] = []
-        windows = _Windows(table, instants, strategy.warmup_bars + 1, timeframe)
+        windows = _Windows(table, instants, warmup + 1, timeframe)
         for done, cut in enumerate(warm, 1):
-            found.append(_leak_at(strategy, windows, truth, strategy.warmup_bars + done - 1, cut))
+            found.append(_leak_at(strategy, windows, truth, warmup + done - 1, cut))
             on_cut(done, len(warm))
         return [leak for leak in found if leak is not None]
     random = np.random.default_rng(seed)
