@@ -131,10 +131,9 @@ def test_inverse_volatility_caps_a_single_symbol() -> None:
 def test_grid_holds_more_the_lower_the_price_stands() -> None:
     """Half in the middle of its band, all at the lower edge, nothing at the upper one."""
     swing = [100.0 + (-1) ** i for i in range(80)]
-    strategy = Grid(Grid.Params(band_bars=60, levels=4))
-    held = [
-        last(strategy.decide(bars(A=[*swing, price])))["A"] for price in (90, 99, 100, 101, 110)
-    ]
+    strategy = Grid(Grid.Params(band_bars=61, levels=4))
+    prices = (90.0, 99.0, 100.0, 101.0, 110.0)
+    held = [last(strategy.decide(bars(A=[*swing, price])))["A"] for price in prices]
     assert held == sorted(held, reverse=True)
     assert held[0] == pytest.approx(0.98)
     assert held[2] == pytest.approx(0.49)
@@ -200,9 +199,10 @@ def test_breakout_holds_half_of_what_moves_twice_as_much() -> None:
 def test_late_bar_of_one_symbol_changes_no_weight_of_the_others(name: str, late: int) -> None:
     """B's newest bars come late. A keeps what it would have, and does not get B's share."""
     random = np.random.default_rng(7).normal(0, 0.002, (4, 140))
+    drift = -0.002 if name in ("dca", "grid") else 0.004  # they buy what falls
     fall = np.concatenate([np.zeros(137), [-0.03, -0.03, -0.03]])  # oversold, for the reversion
     closes = {
-        symbol: list(np.exp(np.cumsum(0.004 + random[k] + (name == "mean_reversion") * fall)))
+        symbol: list(np.exp(np.cumsum(drift + random[k] + (name == "mean_reversion") * fall)))
         for k, symbol in enumerate("ABCD")
     }
     table = bars(**closes)
