@@ -11,9 +11,13 @@ import ccxt
 import pytest
 
 from penstock.core.amounts import to_step
+from penstock.core.cost_basis import entry_prices
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
+from penstock.monitoring.positions import LastPrice
 from penstock.monitoring.tables import figures_table
+from penstock.pipeline.ingest import ingest_timeframe
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
 from penstock.settings import Settings
@@ -170,15 +174,26 @@ def test_report_needs_no_keys(place: Place) -> None:
     assert again.path.is_file()
 
 
-def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
-    """Price, value, weight, entry and age agree with the bars and the ledger, in the command and in
-    its JSON.
+def test_positions_are_valued_at_the_newest_price_that_is_stored(place: Place) -> None:
+    """Their own trade at first, and the next day's close once that is ingested. Value, weight,
+    entry and age agree with bars and ledger, in the command and in its JSON.
     """
     slot = trade_tomorrow(place)
+    fills = {fill.symbol: fill for fill in place.ledger.fills(ACCOUNT)}
+    bought = list_positions(place.platform, ACTOR, "daily").positions
+    assert {position.symbol for position in bought} == fills.keys()
+    for position in bought:
+        fill = fills[position.symbol]
+        assert position.price == LastPrice(fill.price, fill.at)
+        assert fill.at > slot
+        # nothing has moved: what is lost is the fee, which the coins paid
+        assert position.unrealised == pytest.approx(-fill.fee * fill.price, abs=Decimal("1e-8"))
+    slot = place.tomorrow()
+    ingest_timeframe(place.platform, ACTOR, Timeframe.D1)
     record = json.loads(said(place, "positions", "--json"))
     bars = place.platform.bars.read_bars("practice", Timeframe.D1, ["BTC/USDT", "ETH/USDT"])
     closes = dict(bars.group_by("symbol").last().select("symbol", "close").iter_rows())
-    entries = place.ledger.entry_prices(ACCOUNT)
+    entries = entry_prices(place.ledger.cost_bases(ACCOUNT))
     held = {each["symbol"]: each for each in record["positions"]}
     assert held.keys() == entries.keys() == closes.keys()
     for symbol, each in held.items():
