@@ -12,7 +12,7 @@ from penstock.monitoring.positions import Holdings
 from penstock.pipeline.halts import TradingStates, trading_states
 from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures
-from penstock.pipeline.stack_health import StackHealth
+from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.pipeline.use_case import use_case
 from penstock.ports import ModelVersion
 from penstock.settings import Settings
@@ -26,6 +26,18 @@ class ChosenBy(StrEnum):
     ABANDONED_STACK = "abandoned stack"  # that stack did, and has lost its supervisor
     VARIABLE = "variable"  # PENSTOCK_ENV names it
     DEFAULT = "default"  # nothing says otherwise
+
+
+@dataclass(frozen=True)
+class ChosenEnvironment:
+    """The environment that is shown, and the stack of its home."""
+
+    name: str
+    """The environment's name."""
+    why: ChosenBy
+    """Why it is this one."""
+    stack: StackHealth | None
+    """What of the local stack lives; None where the home has none."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,18 @@ class SystemStatus:
 
 
 @use_case
+def choose_environment(settings: Settings, actor: Actor) -> ChosenEnvironment:
+    """Return which environment is shown, and why. The servers of the home's stack are asked whether
+    they answer; no database is opened.
+    """
+    stack, name = stack_health(settings, actor, ask=True), settings.process.env
+    why = ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
+    if stack is not None and stack.note.addresses.environment == name:
+        why = ChosenBy.ABANDONED_STACK if stack.abandoned else ChosenBy.STACK
+    return ChosenEnvironment(name, why, stack)
+
+
+@use_case
 def read_status(platform: Platform, actor: Actor, stack: StackHealth | None) -> SystemStatus:
     """Read the present state. No venue is asked, but for the practice exchange's time.
 
@@ -107,13 +131,6 @@ def read_status(platform: Platform, actor: Actor, stack: StackHealth | None) -> 
         ),
         states=trading_states(platform, actor),
     )
-
-
-def chosen_by(settings: Settings, stack: StackHealth | None) -> ChosenBy:
-    """Return why these settings are of this environment. `stack` is that of their home."""
-    if stack is not None and stack.note.addresses.environment == settings.process.env:
-        return ChosenBy.ABANDONED_STACK if stack.abandoned else ChosenBy.STACK
-    return ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
 
 
 def _others(platform: Platform) -> tuple[str, ...]:

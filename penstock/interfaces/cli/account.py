@@ -23,12 +23,11 @@ def status() -> None:
     """
     from penstock.interfaces.cli.console import status_view
     from penstock.interfaces.cli.remedies import break_remedy, not_active, stack_lines
-    from penstock.pipeline.stack_health import stack_health
-    from penstock.pipeline.status import ChosenBy, chosen_by, read_status
+    from penstock.pipeline.status import ChosenBy, choose_environment, read_status
 
     chosen, actor = settings(), operator()
     # before the database is opened: that may start it, and what is dead may keep the rest waiting
-    stack = stack_health(chosen, actor, ask=True)
+    environment = choose_environment(chosen, actor)
     why = {
         ChosenBy.STACK: "the stack that runs from this home works with it",
         ChosenBy.ABANDONED_STACK: "the stack that was started from this home worked with it",
@@ -36,11 +35,11 @@ def status() -> None:
         ChosenBy.DEFAULT: "the default: PENSTOCK_ENV is not set, and no stack runs from "
         f"{chosen.home}",
     }
-    say(f"environment {chosen.process.env} ({why[chosen_by(chosen, stack)]})")
-    for line in stack_lines(stack):
+    say(f"environment {environment.name} ({why[environment.why]})")
+    for line in stack_lines(environment.stack):
         say(line)
     with opened_platform() as platform:
-        seen = read_status(platform, actor, stack)
+        seen = read_status(platform, actor, environment.stack)
     for other in seen.others:
         say(f"this ledger has accounts of {other} too: `PENSTOCK_ENV={other} penstock status`")
     if seen.models_unknown:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import ccxt
 import pytest
 
+from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.amounts import to_step
 from penstock.core.cost_basis import entry_prices
 from penstock.core.rebalances import RebalanceStatus
@@ -21,6 +22,9 @@ from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
 from penstock.settings import Settings
+from penstock.stack import Addresses, Phase, StackNote
+from penstock.stack.processes import Identity
+from penstock.stack.state import write_stack
 from penstock.wiring import Platform
 from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
@@ -168,6 +172,7 @@ def test_report_needs_no_keys(place: Place) -> None:
     assert outcome.path.is_file()
     assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
     assert "set it before trading" in outcome.not_compared
+    assert outcome.not_compared.endswith("Settings.of(follow_stack(os.environ).variables)")
     assert outcome.not_compared in outcome.summary()
     assert again.path != outcome.path, "no report takes the place of another"
     assert outcome.path.is_file()
@@ -207,6 +212,19 @@ def test_positions_are_valued_at_the_newest_price_that_is_stored(place: Place) -
     assert sum(each["weight"] for each in held.values()) + record["cash_weight"] == pytest.approx(1)
     assert "at the last prices" in said(place, "positions")
     assert "BTC/USDT" in said(place, "status").partition("Positions of daily")[2]
+
+
+def test_status_is_shown_where_the_stacks_registry_is_dead(place: Place) -> None:
+    """What lives is said first; models are not known, and the rest is shown."""
+    database, nowhere = address_of(place.environment["PENSTOCK_DATABASE_URL"]), "http://127.0.0.1:1"
+    addresses = Addresses("practice", database, nowhere, nowhere, "", "")
+    me, home = Identity.of_this_process(), place.platform.home
+    write_stack(StackNote(home, me, Phase.RUNNING, addresses), home)
+    first, second, third, *rest = said(place, "status").splitlines()
+    assert first == "environment practice (the stack that runs from this home works with it)"
+    assert second == f"stack: supervisor (process {me.pid}) is running"
+    assert third == "models are not known: the stack's mlflow-server does not answer"
+    assert any("Portfolio daily" in line for line in rest)
 
 
 def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:
