@@ -175,6 +175,16 @@ def test_order_that_cannot_be_cancelled_is_replaced_only_where_that_is_asked(
     assert len(wide.account.orders) == orders
 
 
+@pytest.mark.parametrize("mode", ["STOP_ON_FAILURE", "ALLOW_FAILURE"])
+def test_replacement_that_names_no_order_is_refused_and_places_nothing(
+    wide: SignedAccount, mode: str
+) -> None:
+    given = LIMIT | {"quantity": "1", "price": "8", "cancelReplaceMode": mode}
+    with pytest.raises(PracticeRefusal, match="'cancelOrderId' must be sent") as refusal:
+        wide.ask("POST /api/v3/order/cancelReplace", **given)
+    assert (refusal.value.code, wide.account.orders) == (-1102, {})
+
+
 def test_replacing_order_that_breaks_a_filter_leaves_the_old_one(wide: SignedAccount) -> None:
     """Filters are looked at before the cancellation; funds after it, so that half is done then."""
     first = wide.place("BUY", "1", "8")["orderId"]
