@@ -194,17 +194,19 @@ class OnPaper:
         return dict(self.paper.balances())
 
 
-def test_paper_order_inside_the_spread_waits_for_another_price() -> None:
+@pytest.mark.parametrize("path", [(10.0, 9.9), (10.0, 11.0, 10.0)])
+def test_paper_order_inside_the_spread_waits_for_another_price(path: tuple[float, ...]) -> None:
     """At a last price of 10 with an ask of 10.05, a buy at 10.02 rests. The price that it found
-    fills nothing; a next one under the limit does, at the limit.
+    fills nothing. A next one under the limit does, at the limit, even where it is 10 again.
     """
-    rows = [("AAA/USDT", AT + day * DAY, *[price] * 4, 1e3) for day, price in ((0, 10.0), (1, 9.9))]
+    rows = [("AAA/USDT", AT + day * DAY, *[price] * 4, 1e3) for day, price in enumerate(path)]
     frame = pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
     venue = OnPaper(frame, FillModel(slippage_bps=D(50)))
     order = OrderRequest("inside", "AAA/USDT", Side.BUY, OrderType.LIMIT, D(1), D("10.02"))
     assert venue.paper.submit(order).state is OrderState.OPEN
-    assert [each.client_order_id for each in venue.paper.open_orders()] == ["inside"]
-    venue.move(AT + DAY)
+    for day in range(1, len(path)):
+        assert [each.client_order_id for each in venue.paper.open_orders()] == ["inside"]
+        venue.move(AT + day * DAY)
     (fill,) = venue.paper.fills("AAA/USDT", AT)
     assert fill.price == D("10.02")
 
