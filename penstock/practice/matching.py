@@ -55,7 +55,7 @@ class Moment(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """What happens next to a resting order. Sorted by time; of one instant the older order first."""
+    """What happens next to a resting order. The older order is first of those of one instant."""
 
     at_ms: int
     """When it happens (Unix milliseconds by the venue's clock)."""
