@@ -478,3 +478,20 @@ def test_real_clock_knows_one_time_only() -> None:
     venue.machine.sleep(60)
     late = {"timestamp": str(venue.now - 5001)}
     assert venue.signed("GET", "/api/v3/account", late).json["code"] == -1021
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("earn", {"api_key": "key", "asset": "USDT", "quantity": "-5"}),
+        ("accounts", {"api_key": "new", "secret": "s", "balances": {"USDT": "1", "BTC": "-5"}}),
+    ],
+)
+def test_refused_control_call_changes_nothing(
+    venue: Venue, call: str, body: Mapping[str, object]
+) -> None:
+    """Nothing is in an earn programme, and nobody begins with less than nothing."""
+    before = len(venue.app.engine.venue.journal.entries)
+    assert venue.ask("POST", f"/practice/{call}", "", json.dumps(body).encode()).status == 400
+    assert len(venue.app.engine.venue.journal.entries) == before
+    assert list(venue.app.engine.venue.accounts) == ["key"]
