@@ -134,7 +134,7 @@ class FillModel:
         if side is Side.BUY:
             return max(nearest, (known / price_tick).to_integral_value(ROUND_CEILING)) * price_tick
         ticks = min(nearest, (known / price_tick).to_integral_value(ROUND_FLOOR))
-        return min(max(ticks, Decimal(1)) * price_tick, known)
+        return min(max(ticks, Decimal(1)) * price_tick, known or price_tick)  # nothing is for zero
 
     def fillable(
         self, instrument: Instrument, quantity: Decimal, volume: float, taken: Decimal = _ZERO
