@@ -5,8 +5,6 @@ A late bar is not a vanished coin: the equity that it stands for is not shared o
 
 from abc import ABC, abstractmethod
 
-import numpy as np
-
 from penstock.core.named_indicators import Matrix
 from penstock.indicators import across
 
@@ -35,13 +33,11 @@ class AcrossSymbols(ABC):
 
     def count(self, scores: Matrix) -> Matrix:
         """Return how many symbols have a score, of shape (bars, 1); NaN where none has."""
-        number = across.count(self.counted(scores))
-        return np.where(number == 0, np.nan, number)
+        return across.count(self.counted(scores))
 
     def total(self, scores: Matrix) -> Matrix:
         """Return the sum of all scores, of shape (bars, 1); NaN where there is none."""
-        given = self.counted(scores)
-        return np.where(across.count(given) == 0, np.nan, across.total(given))
+        return across.total(self.counted(scores))
 
     def mean(self, scores: Matrix) -> Matrix:
         """Return the mean of all scores, of shape (bars, 1); NaN where there is none."""

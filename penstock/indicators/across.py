@@ -13,39 +13,46 @@ _COUNTED_COLUMNS = 64
 
 
 def count(values: Matrix) -> Matrix:
-    """Return how many columns have a number, of shape (rows, 1)."""
+    """Return how many columns have a number, of shape (rows, 1); NaN where none has."""
     out = np.empty((len(values), 1))
+    if values.shape[1] == 1:
+        return flagged(np.ones(values.shape, dtype=np.bool_), values)
     if COMPILES:
         _count(values, out[:, 0])
     else:
         out[:, 0] = (~np.isnan(values)).sum(axis=1)
+        out[out == 0] = np.nan
     return out
 
 
 def flagged(condition: npt.NDArray[np.bool_], values: Matrix) -> Matrix:
     """Return 1 where the condition holds and 0 where not, NaN where the value is NaN."""
-    if COMPILES and condition.shape == values.shape:
+    plain = condition.shape == values.shape
+    if COMPILES and plain and condition.flags.c_contiguous and values.flags.c_contiguous:
         out = np.empty(values.shape)
-        _flagged(condition, values, out)
+        _flagged(condition.reshape(-1), values.reshape(-1), out.reshape(-1))
         return out
     return np.where(np.isnan(values), np.nan, condition.astype(np.float64))
 
 
-def extremes(values: Matrix) -> tuple[float, float, float]:
-    """Return the least number, the largest, and the largest sum of a row; at least 0 each way.
+def over_bounds(values: Matrix, least: float, most: float) -> int:
+    """Return how many numbers are under `least` or over `most`. NaN is no number."""
+    if COMPILES and values.flags.c_contiguous:
+        return _over_bounds(values.reshape(-1), least, most)
+    return int(((values < least) | (values > most)).sum())
 
-    NaN is no number. Infinity is one.
-    """
+
+def largest_sum(values: Matrix) -> float:
+    """Return the largest sum of the numbers of a row, at least 0."""
+    if values.shape[1] == 1:
+        return float(np.fmax.reduce(values, axis=None, initial=0.0))
     if COMPILES:
-        least, most, row = _extremes(values)
-        return least, most, row
-    known = np.where(np.isnan(values), 0.0, values)
-    rows = known.sum(axis=1)
-    return known.min(initial=0.0), known.max(initial=0.0), rows.max(initial=0.0)
+        return _largest_sum(values)
+    return float(np.where(np.isnan(values), 0.0, values).sum(axis=1).max(initial=0.0))
 
 
 def total(values: Matrix) -> Matrix:
-    """Return the sum of the numbers of each row, of shape (rows, 1); 0 where there is none.
+    """Return the sum of the numbers of each row, of shape (rows, 1); NaN where there is none.
 
     Kahan's compensated sum (Communications of the ACM 8, 1965), from the first column on: it has
     the digits of Polars' sum of a group.
@@ -61,6 +68,7 @@ def total(values: Matrix) -> Matrix:
         more = out[:, 0] + added
         lost = (more - out[:, 0]) - added
         out[:, 0] = more
+    out[np.isnan(values).all(axis=1)] = np.nan
     return out
 
 
@@ -84,45 +92,49 @@ def _count(values: Matrix, out: Matrix) -> None:
         known = 0
         for k in range(columns):
             known += values[t, k] == values[t, k]  # NaN is not
-        out[t] = known
+        out[t] = known if known else np.nan
 
 
 @compiled
 def _flagged(condition: npt.NDArray[np.bool_], values: Matrix, out: Matrix) -> None:
-    rows, columns = values.shape
-    for t in range(rows):
-        for k in range(columns):
-            flag = 1.0 if condition[t, k] else 0.0
-            out[t, k] = np.nan if math.isnan(values[t, k]) else flag
+    for i in range(len(values)):
+        flag = 1.0 if condition[i] else 0.0
+        out[i] = np.nan if math.isnan(values[i]) else flag
 
 
 @compiled
-def _extremes(values: Matrix) -> tuple[float, float, float]:
+def _over_bounds(values: Matrix, least: float, most: float) -> int:
+    found = 0
+    for i in range(len(values)):
+        found += (values[i] < least) | (values[i] > most)
+    return found
+
+
+@compiled
+def _largest_sum(values: Matrix) -> float:
     rows, columns = values.shape
-    least, most, largest = 0.0, 0.0, 0.0
+    largest = 0.0
     for t in range(rows):
         found = 0.0
         for k in range(columns):
-            value = 0.0 if math.isnan(values[t, k]) else values[t, k]
-            found += value
-            least = value if value < least else least  # min is slower here
-            most = value if value > most else most
-        largest = found if found > largest else largest
-    return least, most, largest
+            found += 0.0 if math.isnan(values[t, k]) else values[t, k]
+        largest = found if found > largest else largest  # max is slower here
+    return largest
 
 
 @compiled
 def _total(values: Matrix, out: Matrix) -> None:
     rows, columns = values.shape
     for t in range(rows):
-        found, lost = 0.0, 0.0
+        found, lost, known = 0.0, 0.0, 0
         for k in range(columns):
             if not math.isnan(values[t, k]):
+                known += 1
                 added = values[t, k] - lost
                 more = found + added
                 lost = (more - found) - added
                 found = more
-        out[t] = found
+        out[t] = found if known else np.nan
 
 
 @compiled

@@ -10,8 +10,9 @@ from penstock.indicators.windows import Matrix
 
 def growth(values: Matrix, n: int, skip: int = 0) -> Matrix:
     """Return values[t - skip] / values[t - skip - n] - 1."""
-    out = np.full(values.shape, np.nan)
+    out = np.empty(values.shape)
     rows, lag = len(values), n + skip
+    out[:lag] = np.nan
     if lag < rows:
         np.divide(values[n : rows - skip], values[: rows - lag], out=out[lag:])
         out[lag:] -= 1

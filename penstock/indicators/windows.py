@@ -30,12 +30,12 @@ def first_row(values: Matrix) -> int:
 
 def mean(values: Matrix, n: int) -> Matrix:
     """Return the arithmetic mean of the last `n` rows."""
-    return _blocks(values, n, _mean)
+    return _sums(values, n, float(n))
 
 
 def total(values: Matrix, n: int) -> Matrix:
     """Return the sum of the last `n` rows."""
-    return _blocks(values, n, _total)
+    return _sums(values, n, 1.0)
 
 
 def deviation(values: Matrix, n: int) -> Matrix:
@@ -70,22 +70,38 @@ def earlier_lowest(values: Matrix, n: int, skip: int) -> Matrix:
 
 def shifted(values: Matrix, n: int) -> Matrix:
     """Return the values of `n` rows before."""
-    out = np.full(values.shape, np.nan)
+    out = np.empty(values.shape)
+    out[:n] = np.nan
     if n < len(values):
         out[n:] = values[: len(values) - n]
     return out
 
 
 def _blocks(values: Matrix, n: int, fill) -> Matrix:  # type: ignore[no-untyped-def]
-    out = np.full(values.shape, np.nan)
-    first = first_row(values)
+    out, first = np.empty(values.shape), first_row(values)
+    out[: first + n - 1] = np.nan
     if len(values) - first >= n:
         fill(values[first:], n, out[first:])
     return out
 
 
+def _sums(values: Matrix, n: int, divisor: float) -> Matrix:
+    def fill(known: Matrix, n: int, out: Matrix) -> None:
+        if known.shape[1] >= _WIDE:
+            _sum_rows(known, n, divisor, out)
+            return
+        for column in range(known.shape[1]):
+            _sum_column(known[:, column], n, divisor, out[:, column])
+
+    return _blocks(values, n, fill)
+
+
+#: From so many columns on a row is added at once; fewer are added one column after another.
+_WIDE = 4
+
+
 @compiled
-def _mean(values: Matrix, n: int, out: Matrix) -> None:
+def _sum_rows(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
     rows, columns = values.shape
     ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
     for block in range(0, rows, n):
@@ -95,7 +111,7 @@ def _mean(values: Matrix, n: int, out: Matrix) -> None:
                 begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
             if t >= n - 1:
                 for k in range(columns):
-                    out[t, k] = (ends[j + 1, k] + begin[k]) / n
+                    out[t, k] = (ends[j + 1, k] + begin[k]) / divisor
         if block + n < rows:
             for j in range(n - 1, 0, -1):
                 for k in range(columns):
@@ -103,21 +119,21 @@ def _mean(values: Matrix, n: int, out: Matrix) -> None:
 
 
 @compiled
-def _total(values: Matrix, n: int, out: Matrix) -> None:
-    rows, columns = values.shape
-    ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
+def _sum_column(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
+    # The end of a block and the beginning of the same one are added side by side: neither waits
+    # for the other.
+    rows = len(values)
+    ends, following = np.zeros(n + 1), np.zeros(n + 1)
     for block in range(0, rows, n):
+        begin, end = 0.0, 0.0
         for j in range(min(n, rows - block)):
-            t = block + j
-            for k in range(columns):
-                begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
-            if t >= n - 1:
-                for k in range(columns):
-                    out[t, k] = ends[j + 1, k] + begin[k]
-        if block + n < rows:
-            for j in range(n - 1, 0, -1):
-                for k in range(columns):
-                    ends[j, k] = values[block + j, k] + (ends[j + 1, k] if j < n - 1 else 0.0)
+            begin += values[block + j]
+            if block + j >= n - 1:
+                out[block + j] = (ends[j + 1] + begin) / divisor
+            if block + n < rows and j < n - 1:
+                end += values[block + n - 1 - j]
+                following[n - 1 - j] = end
+        ends, following = following, ends
 
 
 @compiled

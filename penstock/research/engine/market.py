@@ -245,14 +245,13 @@ def _ends(close: Matrix) -> npt.NDArray[np.int64]:
 
 
 def _require_long_only(table: Matrix, market: BarMatrices, source: str) -> None:
-    least, _, largest = across.extremes(table)
-    if least < 0:
+    if across.over_bounds(table, 0.0, np.inf):
         row, column = np.argwhere(table < 0)[0]
         raise StrategyError(
             f"{source}: weight {table[row, column]} for {market.symbols[column]} "
             f"at {market.ts[int(row)]:%Y-%m-%d %H:%M} is negative: spot accounts cannot be short"
         )
-    if largest > 1 + 1e-9:
+    if across.largest_sum(table) > 1 + 1e-9:
         row = int(np.nansum(table, axis=1).argmax())
         raise StrategyError(
             f"{source}: weights sum to {np.nansum(table[row]):.6f} at "

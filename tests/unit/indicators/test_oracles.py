@@ -226,7 +226,8 @@ def test_ta_lib_works_through_the_panel() -> None:
         across.rank,
         across.total,
         lambda x: across.flagged(x > 100, x),
-        lambda x: np.array(across.extremes(x)),
+        lambda x: windows.mean(x[:, :2], 7),
+        lambda x: np.array([across.over_bounds(x, 99, 101), across.largest_sum(x)]),
     ],
 )
 def test_interpreter_gives_the_digits_of_the_compiler(
