@@ -5,8 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from penstock.indicators.compiled import COMPILES, compiled
-from penstock.indicators.windows import Matrix
+from penstock.indicators.compiled import Matrix, compiled, compiles, given
 
 #: A row of more columns is sorted. Fewer are counted, which takes their number squared.
 _COUNTED_COLUMNS = 64
@@ -17,8 +16,8 @@ def count(values: Matrix) -> Matrix:
     out = np.empty((len(values), 1))
     if values.shape[1] == 1:
         return flagged(np.ones(values.shape, dtype=np.bool_), values)
-    if COMPILES:
-        _count(values, out[:, 0])
+    if compiles(values.size):
+        _count(given(values), out)
     else:
         out[:, 0] = (~np.isnan(values)).sum(axis=1)
         out[out == 0] = np.nan
@@ -27,18 +26,18 @@ def count(values: Matrix) -> Matrix:
 
 def flagged(condition: npt.NDArray[np.bool_], values: Matrix) -> Matrix:
     """Return 1 where the condition holds and 0 where not, NaN where the value is NaN."""
-    plain = condition.shape == values.shape
-    if COMPILES and plain and condition.flags.c_contiguous and values.flags.c_contiguous:
-        out = np.empty(values.shape)
-        _flagged(condition.reshape(-1), values.reshape(-1), out.reshape(-1))
+    if compiles(values.size) and condition.shape == values.shape:
+        out, holds = np.empty(values.shape), np.ascontiguousarray(condition).reshape(-1)
+        holds.flags.writeable = False
+        _flagged(given(values).reshape(-1), holds, out.reshape(-1))
         return out
     return np.where(np.isnan(values), np.nan, condition.astype(np.float64))
 
 
 def over_bounds(values: Matrix, least: float, most: float) -> int:
     """Return how many numbers are under `least` or over `most`. NaN is no number."""
-    if COMPILES and values.flags.c_contiguous:
-        return _over_bounds(values.reshape(-1), least, most)
+    if compiles(values.size):
+        return _over_bounds(given(values).reshape(-1), float(least), float(most))
     return int(((values < least) | (values > most)).sum())
 
 
@@ -46,8 +45,8 @@ def largest_sum(values: Matrix) -> float:
     """Return the largest sum of the numbers of a row, at least 0."""
     if values.shape[1] == 1:
         return float(np.fmax.reduce(values, axis=None, initial=0.0))
-    if COMPILES:
-        return _largest_sum(values)
+    if compiles(values.size):
+        return _largest_sum(given(values))
     return float(np.where(np.isnan(values), 0.0, values).sum(axis=1).max(initial=0.0))
 
 
@@ -58,8 +57,8 @@ def total(values: Matrix) -> Matrix:
     the digits of Polars' sum of a group.
     """
     out = np.zeros((len(values), 1))
-    if COMPILES:
-        _total(values, out[:, 0])
+    if compiles(values.size):
+        _total(given(values), out)
         return out
     known = np.where(np.isnan(values), 0.0, values)
     lost = np.zeros(len(values))
@@ -75,8 +74,8 @@ def total(values: Matrix) -> Matrix:
 def rank(values: Matrix) -> Matrix:
     """Return the rank of each number in its row, 1 for the largest; equal ones by column."""
     out = np.empty(values.shape)
-    if COMPILES and values.shape[1] <= _COUNTED_COLUMNS:
-        _rank(values, out)
+    if compiles(values.size) and values.shape[1] <= _COUNTED_COLUMNS:
+        _rank(given(values), out)
         return out
     order = np.argsort(-values, axis=1, kind="stable")  # NaN last
     places = np.broadcast_to(np.arange(1.0, values.shape[1] + 1), values.shape)
@@ -92,11 +91,11 @@ def _count(values: Matrix, out: Matrix) -> None:
         known = 0
         for k in range(columns):
             known += values[t, k] == values[t, k]  # NaN is not
-        out[t] = known if known else np.nan
+        out[t, 0] = known if known else np.nan
 
 
 @compiled
-def _flagged(condition: npt.NDArray[np.bool_], values: Matrix, out: Matrix) -> None:
+def _flagged(values: Matrix, condition: npt.NDArray[np.bool_], out: Matrix) -> None:
     for i in range(len(values)):
         flag = 1.0 if condition[i] else 0.0
         out[i] = np.nan if math.isnan(values[i]) else flag
@@ -134,7 +133,7 @@ def _total(values: Matrix, out: Matrix) -> None:
                 more = found + added
                 lost = (more - found) - added
                 found = more
-        out[t] = found if known else np.nan
+        out[t, 0] = found if known else np.nan
 
 
 @compiled

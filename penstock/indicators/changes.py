@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from penstock.indicators.compiled import compiled
-from penstock.indicators.windows import Matrix
+from penstock.indicators.compiled import Matrix, compiled, given
 
 
 def growth(values: Matrix, n: int, skip: int = 0) -> Matrix:
@@ -22,7 +21,7 @@ def growth(values: Matrix, n: int, skip: int = 0) -> Matrix:
 def log_growth(values: Matrix, n: int) -> Matrix:
     """Return log(values[t]) - log(values[t - n])."""
     logs = np.empty(values.shape)
-    _log(values, logs)
+    _log(given(values), logs)
     out = np.full(values.shape, np.nan)
     if n < len(values):
         np.subtract(logs[n:], logs[:-n], out=out[n:])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from penstock.indicators.compiled import compiled
-from penstock.indicators.windows import Matrix, first_row
+from penstock.indicators.compiled import Matrix, compiled, given
+from penstock.indicators.windows import first_row
 
 
 def correlation(one: Matrix, other: Matrix, n: int) -> Matrix:
@@ -28,7 +28,7 @@ def _moments(one: Matrix, other: Matrix, n: int) -> tuple[Matrix, Matrix, Matrix
     first = first_row(known)
     made = [np.full(one.shape, np.nan) for _ in range(3)]
     if len(one) - first >= n:
-        _comoments(one[first:], other[first:], n, *(each[first:] for each in made))
+        _comoments(given(one[first:]), given(other[first:]), n, *(each[first:] for each in made))
     return made[0], made[1], made[2]
 
 

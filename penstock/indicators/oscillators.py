@@ -3,7 +3,7 @@
 import numpy as np
 
 from penstock.indicators import smoothing, windows
-from penstock.indicators.windows import Matrix
+from penstock.indicators.compiled import Matrix
 
 
 def cutler_rsi(values: Matrix, n: int) -> Matrix:

@@ -5,8 +5,7 @@ import math
 import numpy as np
 
 from penstock.indicators import windows
-from penstock.indicators.compiled import compiled
-from penstock.indicators.windows import Matrix
+from penstock.indicators.compiled import Matrix, compiled, given
 
 
 def exponential(values: Matrix, n: int) -> Matrix:
@@ -16,14 +15,14 @@ def exponential(values: Matrix, n: int) -> Matrix:
     still ages the rows before it. The first n - 1 numbers of a column give NaN.
     """
     out = np.empty(values.shape)
-    _exponential(values, n, out)
+    _exponential(given(values), n, out)
     return out
 
 
 def wilder(values: Matrix, n: int) -> Matrix:
     """Return Wilder's mean: that of the first `n` numbers, then (mean * (n - 1) + value) / n."""
     out = np.empty(values.shape)
-    _wilder(values, n, out)
+    _wilder(given(values), n, out)
     return out
 
 

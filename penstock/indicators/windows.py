@@ -12,11 +12,8 @@ of a column are NaN, counted from the first row that has a number in any column.
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from penstock.indicators.compiled import compiled
-
-Matrix = npt.NDArray[np.float64]
+from penstock.indicators.compiled import Matrix, compiled, given
 
 
 def first_row(values: Matrix) -> int:
@@ -81,7 +78,7 @@ def _blocks(values: Matrix, n: int, fill) -> Matrix:  # type: ignore[no-untyped-
     out, first = np.empty(values.shape), first_row(values)
     out[: first + n - 1] = np.nan
     if len(values) - first >= n:
-        fill(values[first:], n, out[first:])
+        fill(given(values[first:]), n, out[first:])
     return out
 
 
@@ -91,7 +88,7 @@ def _sums(values: Matrix, n: int, divisor: float) -> Matrix:
             _sum_rows(known, n, divisor, out)
             return
         for column in range(known.shape[1]):
-            _sum_column(known[:, column], n, divisor, out[:, column])
+            _sum_column(known, column, n, divisor, out)
 
     return _blocks(values, n, fill)
 
@@ -119,7 +116,7 @@ def _sum_rows(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
 
 
 @compiled
-def _sum_column(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
+def _sum_column(values: Matrix, k: int, n: int, divisor: float, out: Matrix) -> None:
     # The end of a block and the beginning of the same one are added side by side: neither waits
     # for the other.
     rows = len(values)
@@ -127,11 +124,11 @@ def _sum_column(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
     for block in range(0, rows, n):
         begin, end = 0.0, 0.0
         for j in range(min(n, rows - block)):
-            begin += values[block + j]
+            begin += values[block + j, k]
             if block + j >= n - 1:
-                out[block + j] = (ends[j + 1] + begin) / divisor
+                out[block + j, k] = (ends[j + 1] + begin) / divisor
             if block + n < rows and j < n - 1:
-                end += values[block + n - 1 - j]
+                end += values[block + n - 1 - j, k]
                 following[n - 1 - j] = end
         ends, following = following, ends
 

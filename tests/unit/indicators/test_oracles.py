@@ -8,11 +8,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from penstock.core.named_indicators import Matrix
+from penstock.core.named_indicators import Matrix, signal
 from penstock.core.panel import Panel
 from penstock.core.panel_frames import panel_of_closes
 from penstock.core.timeframes import Timeframe
 from penstock.indicators import across, changes, comoments, compiled, smoothing, windows
+from penstock.indicators.warm_up import warm_up
 
 ROWS, SYMBOLS = 240, 6
 
@@ -234,15 +235,35 @@ def test_interpreter_gives_the_digits_of_the_compiler(
     work: Callable[[Matrix], Matrix], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trading without numba decides what research decided with it."""
+    warm_up()
     values = HOLED.close[:120]
-    compiled_ones = work(values)
-    for module in (compiled, across):
-        monkeypatch.setattr(module, "COMPILES", False)
-    for module in (windows, changes, smoothing, comoments, across):
-        for each in vars(module).values():
-            if isinstance(each, compiled._Compiled):
-                monkeypatch.setattr(each, "_run", each.source)
-    assert np.array_equal(work(values), compiled_ones, equal_nan=True)
+    with_numba = work(values)
+    monkeypatch.setattr(compiled, "COMPILES", False)
+    assert np.array_equal(work(values), with_numba, equal_nan=True)
+
+
+def test_warming_up_compiles_every_loop_in_the_form_in_which_it_is_used() -> None:
+    """No indicator of a panel compiles anything more, so no slot waits for it."""
+    warm_up()
+    modules = (windows, changes, smoothing, comoments, across)
+    loops = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, compiled.Compiled)
+    ]
+    assert len(loops) > 10
+    panel = _panel(True)
+    for ask, _ in ORACLES.values():
+        ask(panel)
+        ask(panel.part(0, 200))
+    scores = panel.returns()
+    for _ in panel.rank(scores), panel.count(scores), panel.total(scores.copy()):
+        pass
+    signal(scores > 0, scores)
+    signal((scores > 0).T.copy().T, scores.copy())
+    forms = {each.__name__: each._machine_code.signatures for each in loops}  # type: ignore[attr-defined]
+    assert {name: len(each) for name, each in forms.items()} == dict.fromkeys(forms, 1)
 
 
 def test_long_history_costs_no_digits() -> None:
