@@ -16,8 +16,16 @@ Matrix = npt.NDArray[np.float64]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+
+def _has_numba() -> bool:
+    try:
+        return find_spec("numba") is not None
+    except ModuleNotFoundError:  # a finder that refuses it
+        return False
+
+
 #: Whether numba is installed.
-COMPILES = find_spec("numba") is not None
+COMPILES = _has_numba()
 
 #: Fewer numbers are done before numba is imported, which takes half a second.
 _FEW = 50_000
