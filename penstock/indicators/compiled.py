@@ -36,6 +36,13 @@ def compiles(numbers: int) -> bool:
     return COMPILES and (numbers >= _FEW or "numba" in sys.modules)
 
 
+def begin_compiling() -> bool:
+    """Have every loop compiled from here on, however few its numbers; return whether it can be."""
+    if COMPILES:
+        import numba  # noqa: F401
+    return COMPILES
+
+
 class Compiled(Generic[P, R]):
     """A function whose first argument is an array. It is compiled when there is enough to do."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from penstock.indicators import across, changes, comoments, smoothing, windows
-from penstock.indicators.compiled import COMPILES
+from penstock.indicators.compiled import begin_compiling
 
 
 def warm_up() -> None:
@@ -11,10 +11,8 @@ def warm_up() -> None:
 
     The first time on a machine takes some ten seconds, later ones half of one.
     """
-    if not COMPILES:
+    if not begin_compiling():
         return
-    import numba  # noqa: F401  # from here on every loop is compiled
-
     values = np.random.default_rng(0).random((6, 5))
     for columns in (values, values[:, :1]):
         windows.mean(columns, 2)
