@@ -75,21 +75,31 @@ class IndicatorCache:
 def call_key(function: Callable[..., Any], *arguments: object) -> Hashable | None:
     """Return a key for a call, None where its result must not be kept.
 
-    A function that closes over something, a method, and an argument that may change would give
-    another result under the same key.
+    A method, a function made inside another one, and an argument that may change would give another
+    result under the same key.
+    """
+    if not _is_constant_function(function):
+        return None
+    parts = [_constant(argument) for argument in arguments]
+    return None if any(part is None for part in parts) else (function, *parts)
+
+
+def _is_constant_function(function: object) -> bool:
+    """Return whether it is a function of a module, which gives the same for the same arguments.
+
+    What it closes over must be constant as well: TA-Lib's are wrapped.
     """
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType):  # a method
-        return None
+        return False
     plain = isinstance(function, FunctionType | BuiltinFunctionType)
     if not plain and type(function).__name__ not in _COMPILED:
-        return None
-    if getattr(function, "__closure__", None) or getattr(function, "__name__", "") == "<lambda>":
-        return None
-    parts = [_constant(argument) for argument in arguments]
-    if any(part is None for part in parts):
-        return None
-    return (function, *parts)
+        return False
+    name = getattr(function, "__qualname__", "")
+    if "<locals>" in name or "<lambda>" in name:
+        return False
+    inside = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+    return all(isinstance(each, _CONSTANTS) or _is_constant_function(each) for each in inside)
 
 
 def _constant(value: object) -> Hashable | None:

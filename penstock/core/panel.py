@@ -4,7 +4,7 @@ Row i of every array opens at `ts[i]`, column k is `symbols[k]`. A strategy sees
 its close. The arrays are read-only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS, given_bars, infer_timeframe
+from penstock.core.across_symbols import AcrossSymbols
+from penstock.core.auxiliary_series import aligned
+from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS
 from penstock.core.errors import DataError, StrategyError
+from penstock.core.further_timeframes import FurtherPanel, resampled
 from penstock.core.indicator_cache import IndicatorCache, call_key
 from penstock.core.late_bars import LATE_BARS
-from penstock.core.named_indicators import Field, Matrix, NamedIndicators, Of
+from penstock.core.named_indicators import Indicators, Matrix, Of
 from penstock.core.own_rows import OwnRows, own_rows
 from penstock.core.timeframes import Timeframe
 
@@ -26,19 +29,13 @@ CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Panel(NamedIndicators):
+class Panel(Indicators, AcrossSymbols):
     """The bars of some symbols over some time, and cached indicators of them.
 
     The arrays are float64 of shape (bars, symbols), NaN where a symbol has no bar.
 
-    >>> from datetime import UTC, datetime, timedelta
-    >>> start = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> rows = [
-    ...     (symbol, start + timedelta(days=n), close, close, close, close, 1.0)
-    ...     for symbol, closes in {"A": [1.0, 2.0, 3.0], "B": [5.0, 5.0, 5.0]}.items()
-    ...     for n, close in enumerate(closes)
-    ... ]
-    >>> panel = panel_of(pl.DataFrame(rows, BARS_SCHEMA, orient="row"))
+    >>> from penstock.core.panel_frames import panel_of_closes
+    >>> panel = panel_of_closes({"A": [1.0, 2.0, 3.0], "B": [5.0, 5.0, 5.0]})
     >>> panel.symbols, panel.close.shape
     (('A', 'B'), (3, 2))
     >>> panel.sma(2).tolist()
@@ -63,6 +60,10 @@ class Panel(NamedIndicators):
     """The volumes, in base units."""
     cache_bytes: int = field(default=CACHE_BYTES, kw_only=True)
     """How much of the indicators is kept. The oldest use goes first."""
+    given_series: Mapping[str, pl.DataFrame] = field(default_factory=dict, kw_only=True)
+    """The series beside the bars, by name (SERIES_SCHEMA): `series` aligns them."""
+    timeframes: Mapping[str, Timeframe] = field(default_factory=dict, kw_only=True)
+    """The longer timeframes that `at` knows, by the name that a strategy gave them."""
     _cache: IndicatorCache = field(init=False)
 
     def __post_init__(self) -> None:
@@ -143,11 +144,11 @@ class Panel(NamedIndicators):
 
         Raises StrategyError where the function returns another number of values.
 
-        >>> from penstock.core.bars import empty_bars
-        >>> def doubled(close, times):
+        >>> from penstock.core.panel_frames import panel_of_closes
+        >>> def scaled(close, times):
         ...     return close * times
-        >>> panel_of(empty_bars(), Timeframe.D1).indicator(doubled, 2).shape
-        (0, 0)
+        >>> panel_of_closes({"A": [1.0, 2.0]}).indicator(scaled, 3).ravel().tolist()
+        [3.0, 6.0]
         """
         (found,) = self.indicators(function, *arguments, of=of, outputs=1)
         return found
@@ -164,9 +165,8 @@ class Panel(NamedIndicators):
         `outputs` is their number.
         """
         given = of if isinstance(of, tuple) else (of,)
-        keys = tuple(self._key(each) for each in given)
-        call = call_key(function, *arguments)
-        key = None if call is None or None in keys else ("indicator", call, keys, outputs)
+        call, source = call_key(function, *arguments), self.source_of(of)
+        key = None if call is None or source is None else ("indicator", call, source, outputs)
 
         def compute() -> tuple[Matrix, ...]:
             packed = [self._packed(each) for each in given]
@@ -182,6 +182,62 @@ class Panel(NamedIndicators):
             return tuple(self._spread(each) for each in made)
 
         return self._cache.get(key, compute)
+
+    def symbol(self, name: str, *, of: Of = "close") -> Matrix:
+        """Return one symbol's values in every column, such as those of a benchmark.
+
+        NaN where that symbol has no bar. Raises StrategyError where the panel has no such symbol.
+        """
+        if name not in self.symbols:
+            raise StrategyError(f"the panel has no symbol '{name}': it has {list(self.symbols)}")
+        column = self.symbols.index(name)
+
+        def compute() -> Matrix:
+            own = self._array(of)[:, column : column + 1]
+            return np.repeat(own, len(self.symbols), axis=1)
+
+        return self.kept(("symbol", name), self.source_of(of), compute)
+
+    def series(self, name: str) -> Matrix:
+        """Return a series beside the bars: its newest value that is known at each bar's close.
+
+        A value counts until the next one, however old it is; NaN before the first. Raises
+        StrategyError where no such series was given.
+        """
+        if name not in self.given_series:
+            raise StrategyError(
+                f"no series '{name}' was given with the bars: there is {list(self.given_series)}"
+            )
+        closes = self.ts.to_physical().to_numpy() + self.timeframe.seconds * 1000
+
+        def compute() -> Matrix:
+            return aligned(self.given_series[name], closes, self.symbols)
+
+        return self.kept(("series", name), "series", compute)
+
+    def at(self, name: str) -> FurtherPanel:
+        """Return the longer timeframe that the strategy declared as `name`, as these rows see it.
+
+        Raises StrategyError where it declared none of that name.
+        """
+        if name not in self.timeframes:
+            raise StrategyError(
+                f"no timeframe '{name}' is declared: timeframes = {{'{name}': '4h'}} in the "
+                "strategy's class does it"
+            )
+        timeframe = self.timeframes[name]
+        if timeframe not in self._further:
+            self._further[timeframe] = FurtherPanel(self, resampled(self, timeframe))
+        return self._further[timeframe]
+
+    def with_timeframes(self, timeframes: Mapping[str, Timeframe]) -> "Panel":
+        """Return the panel with longer timeframes by name. Both share what they have computed."""
+        if dict(timeframes) == dict(self.timeframes):
+            return self
+        _ = self.present, self.rows, self._late, self._further  # shared by both
+        other = object.__new__(Panel)
+        other.__dict__.update(self.__dict__, timeframes=dict(timeframes))
+        return other
 
     def counted(self, scores: Matrix) -> Matrix:
         """Return the scores, and where a symbol's bar is late its last score.
@@ -203,12 +259,27 @@ class Panel(NamedIndicators):
     def part(self, first: int, stop: int | None = None) -> "Panel":
         """Return the panel of the rows [first, stop), of the same symbols, with a new cache."""
         values = [getattr(self, name)[first:stop] for name in VALUE_COLUMNS]
-        return Panel(self.timeframe, self.ts[first:stop], self.symbols, *values)
+        return self._changed(self.ts[first:stop], values)
 
     def without(self, cells: npt.NDArray[np.bool_]) -> "Panel":
         """Return the panel without the bars of a mask of shape (bars, symbols)."""
         values = [np.where(cells, np.nan, getattr(self, name)) for name in VALUE_COLUMNS]
-        return Panel(self.timeframe, self.ts, self.symbols, *values)
+        return self._changed(self.ts, values)
+
+    def _changed(self, ts: pl.Series, values: list[Matrix]) -> "Panel":
+        return Panel(
+            self.timeframe,
+            ts,
+            self.symbols,
+            *values,
+            cache_bytes=self.cache_bytes,
+            given_series=self.given_series,
+            timeframes=self.timeframes,
+        )
+
+    @cached_property
+    def _further(self) -> dict[Timeframe, FurtherPanel]:
+        return {}
 
     @cached_property
     def _late(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -226,42 +297,56 @@ class Panel(NamedIndicators):
         late = np.flatnonzero(is_late)
         return late, last.reshape(-1)[late] * columns + late % columns
 
-    def _over(self, function: Callable[..., Matrix], *arguments: float, of: Of) -> Matrix:
-        source = self._key(of)
-        key = None if source is None else (function, arguments, source)
-        (found,) = self._cache.get(
-            key, lambda: (self._spread(function(self._packed(of), *arguments)),)
-        )
+    def kept(self, call: Any, source: Any, compute: Callable[[], Matrix]) -> Matrix:
+        """Return what `compute` gives, kept under both keys where neither is None."""
+        key = None if call is None or source is None else (call, source)
+        (found,) = self._cache.get(key, lambda: (compute(),))
         return found
 
-    def _key(self, of: Of) -> Any:
+    def source_of(self, of: Of | tuple[Of, ...]) -> Any:
+        """Return a key of what an indicator is taken of; None for an array of the caller's own."""
+        if isinstance(of, tuple):
+            keys = tuple(self.source_of(each) for each in of)
+            return None if None in keys else keys
         if isinstance(of, str):
-            self._field(of)
             return of
         for name in VALUE_COLUMNS:
             if getattr(self, name) is of:
                 return name
         return self._cache.key_of(of)
 
-    def _field(self, name: Field) -> Matrix:
-        if name not in VALUE_COLUMNS:
-            raise StrategyError(f"a panel has no field '{name}': it has {', '.join(VALUE_COLUMNS)}")
-        values: Matrix = getattr(self, name)
-        return values
+    def _over(
+        self, function: Callable[..., Matrix], *arguments: float, of: Of | tuple[Of, ...]
+    ) -> Matrix:
+        given = of if isinstance(of, tuple) else (of,)
+        return self.kept(
+            (function, arguments),
+            self.source_of(of),
+            lambda: self._spread(function(*(self._packed(each) for each in given), *arguments)),
+        )
 
-    def _packed(self, of: Of) -> Matrix:
-        values = self._field(of) if isinstance(of, str) else np.asarray(of, dtype=np.float64)
+    def _array(self, of: Of) -> Matrix:
+        """Return a field, or an array of the panel's shape; raise StrategyError otherwise."""
+        if isinstance(of, str):
+            if of not in VALUE_COLUMNS:
+                raise StrategyError(
+                    f"a panel has no field '{of}': it has {', '.join(VALUE_COLUMNS)}"
+                )
+            values: Matrix = getattr(self, of)
+            return values
+        values = np.asarray(of, dtype=np.float64)
         if values.shape != self.close.shape:
             raise StrategyError(
                 f"an indicator of an array of shape {values.shape}: the panel's bars have "
                 f"{self.close.shape}"
             )
+        return values
+
+    def _packed(self, of: Of) -> Matrix:
+        values = self._array(of)
         if self.rows.complete:
             return values
-        source = self._key(of)
-        key = None if source is None else ("own rows", source)
-        (packed,) = self._cache.get(key, lambda: (self.rows.packed(values),))
-        return packed
+        return self.kept("own rows", self.source_of(of), lambda: self.rows.packed(values))
 
     def _spread(self, packed: Matrix) -> Matrix:
         return packed if self.rows.complete else self.rows.spread(packed)
@@ -286,31 +371,3 @@ def _series_of(answer: Any, outputs: int, count: int, function: Callable[..., An
             )
         made.append(values.astype(np.float64))
     return made
-
-
-def panel_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> Panel:
-    """Return bars (BARS_SCHEMA, in any order) as a panel. Without a timeframe it is inferred.
-
-    Raises DataError where they are no bars table, where a symbol has two bars of one time, and
-    where the timeframe cannot be inferred.
-    """
-    table = given_bars(bars, "bars of a panel")
-    ts = table["ts"].unique().sort()
-    symbols = tuple(table["symbol"].unique().sort().to_list())
-    cells = cells_of(table, ts, symbols)
-    if (np.diff(cells) == 0).any():
-        raise DataError("a symbol has two bars with the same open time: check the data")
-    values = []
-    for name in VALUE_COLUMNS:
-        matrix = np.full((len(ts), len(symbols)), np.nan)
-        matrix.reshape(-1)[cells] = table[name].fill_null(np.nan).to_numpy()
-        values.append(matrix)
-    return Panel(timeframe or infer_timeframe(ts), ts, symbols, *values)
-
-
-def cells_of(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return the place of each row of `bars` in a flattened array of shape (ts, symbols)."""
-    rows = ts.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
-    columns = pl.Series(symbols, dtype=pl.String).search_sorted(bars["symbol"]).to_numpy()
-    cells: npt.NDArray[np.int64] = rows * len(symbols) + columns.astype(np.int64)
-    return cells

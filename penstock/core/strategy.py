@@ -4,6 +4,7 @@ The same function serves search, backtest and live trading.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from penstock.core.bars import given_bars
 from penstock.core.errors import StrategyError
 from penstock.core.named_indicators import Matrix, signal
-from penstock.core.panel import Panel, cells_of, panel_of
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import cells_of, panel_of
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_matrix, require_weights
 
@@ -62,6 +64,12 @@ class Strategy(ABC):
     Params: ClassVar[type[StrategyParams]]
     """The class of its parameters. Every parameter has a default."""
 
+    timeframes: ClassVar[Mapping[str, str]] = {}
+    """Longer timeframes by name, such as {"trend": "4h"}: `panel.at("trend")`."""
+
+    series: ClassVar[tuple[str, ...]] = ()
+    """The series beside the bars that it needs, by name: `panel.series("funding")`."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = vars(cls).get("target_weights")
@@ -98,8 +106,26 @@ class Strategy(ABC):
     def warmup_bars(self) -> int:
         """The number of bars before a decision that it depends on.
 
-        With this many earlier bars of each symbol, the last bar's weight is exact.
+        With this many earlier bars of each symbol, the last bar's weight is exact. Bars of longer
+        timeframes are in `further_warmup`.
         """
+
+    @property
+    def further_warmup(self) -> Mapping[str, int]:
+        """The number of longer bars that a decision depends on, by the name of their timeframe."""
+        return {}
+
+    def warmup(self, timeframe: Timeframe) -> int:
+        """Return the number of bars of `timeframe` before a decision that it depends on.
+
+        A longer bar takes as many of them as it has, and the one that has begun and the one in
+        which the window begins take some more.
+        """
+        longer = [
+            (bars + 2) * Timeframe.parse(self.timeframes[name]).seconds // timeframe.seconds
+            for name, bars in self.further_warmup.items()
+        ]
+        return max(self.warmup_bars, *longer) if longer else self.warmup_bars
 
     @abstractmethod
     def target_weights(self, panel: Panel) -> Matrix:
@@ -113,23 +139,36 @@ class Strategy(ABC):
     def weights(self, panel: Panel) -> Matrix:
         """Return `target_weights(panel)`, checked, with NaN where a symbol has no bar.
 
-        Raises StrategyError where the weights have another shape, or one is neither NaN nor a
-        number in [-1, 1].
+        Raises StrategyError where a series that it needs was not given with the bars, where the
+        weights have another shape, or one is neither NaN nor a number in [-1, 1].
         """
+        missing = [name for name in self.series if name not in panel.given_series]
+        if missing:
+            raise StrategyError(f"{self.name} needs the series {missing}, given with the bars")
+        longer = {name: Timeframe.parse(text) for name, text in self.timeframes.items()}
         with np.errstate(divide="ignore", invalid="ignore"):  # of NaN, which is "no decision"
-            return require_matrix(self.target_weights(panel), panel, self.name)
+            wanted = self.target_weights(panel.with_timeframes(longer))
+        return require_matrix(wanted, panel, self.name)
 
-    def decide(self, bars: pl.DataFrame, timeframe: Timeframe | None = None) -> pl.DataFrame:
+    def decide(
+        self,
+        bars: pl.DataFrame,
+        timeframe: Timeframe | None = None,
+        series: Mapping[str, pl.DataFrame] | None = None,
+    ) -> pl.DataFrame:
         """Return the weights of long bars as a long frame, one row per bar (WEIGHTS_SCHEMA).
 
         `bars` (BARS_SCHEMA) may be in any order; the answer is sorted by symbol and ts. Without a
-        timeframe it is inferred from the most common step. Raises DataError where they are no bars
-        table, or have further columns, and StrategyError where the weights break the contract.
+        timeframe it is inferred from the most common step. `series` are those that the strategy
+        needs, by name (penstock.core.auxiliary_series.SERIES_SCHEMA).
+
+        Raises DataError where they are no bars table, or have further columns, and StrategyError
+        where the weights break the contract.
         """
         table = given_bars(bars, f"bars given to {self.name}")
         if table.is_empty():
             return pl.DataFrame(schema=WEIGHTS_SCHEMA)
-        panel = panel_of(table, timeframe)
+        panel = panel_of(table, timeframe, series)
         cells = cells_of(table, panel.ts, panel.symbols)
         values = pl.Series("weight", self.weights(panel).reshape(-1)[cells])
         return table.select("symbol", "ts").with_columns(values.fill_nan(None))

@@ -87,8 +87,7 @@ def require_matrix(weights: object, panel: Panel, strategy: str) -> Matrix:
             f"of shape {shape} (bars, symbols), NaN where there is no decision"
         )
     decided = panel.decided(weights)
-    least, most, _ = across.extremes(decided)
-    if max(most, -least) > 1 + 1e-9:
+    if across.over_bounds(decided, -1 - 1e-9, 1 + 1e-9):
         row, column = np.argwhere(np.abs(decided) > 1 + 1e-9)[0]
         raise StrategyError(
             f"{strategy}: weight {decided[row, column]} for {panel.symbols[column]} "

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from penstock.indicators.compiled import compiled
-from penstock.indicators.windows import Matrix
+from penstock.indicators.compiled import Matrix, compiled, given
 
 
 def growth(values: Matrix, n: int, skip: int = 0) -> Matrix:
     """Return values[t - skip] / values[t - skip - n] - 1."""
-    out = np.full(values.shape, np.nan)
+    out = np.empty(values.shape)
     rows, lag = len(values), n + skip
+    out[:lag] = np.nan
     if lag < rows:
         np.divide(values[n : rows - skip], values[: rows - lag], out=out[lag:])
         out[lag:] -= 1
@@ -21,7 +21,7 @@ def growth(values: Matrix, n: int, skip: int = 0) -> Matrix:
 def log_growth(values: Matrix, n: int) -> Matrix:
     """Return log(values[t]) - log(values[t - n])."""
     logs = np.empty(values.shape)
-    _log(values, logs)
+    _log(given(values), logs)
     out = np.full(values.shape, np.nan)
     if n < len(values):
         np.subtract(logs[n:], logs[:-n], out=out[n:])

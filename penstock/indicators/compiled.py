@@ -1,47 +1,81 @@
 """Loops that numba compiles where it is installed, and that Python runs as they stand where not.
 
-Both do the same operations in the same order, so both give the same digits. Trading works on some
-hundred rows and needs no compiler; a search works on millions and does (extra `search`).
+Both do the same operations in the same order, so both give the same digits. A slot works on some
+thousand numbers and needs no compiler; a search works on millions and does (extra `search`).
 """
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Generic, ParamSpec, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Whether loops are compiled.
-COMPILES = find_spec("numba") is not None
+
+def _has_numba() -> bool:
+    try:
+        return find_spec("numba") is not None
+    except ModuleNotFoundError:  # a finder that refuses it
+        return False
 
 
-class _Compiled(Generic[P, R]):
-    """A function that is compiled when it is first called: to import it costs nothing."""
+#: Whether numba is installed.
+COMPILES = _has_numba()
+
+#: Fewer numbers are done before numba is imported, which takes half a second.
+_FEW = 50_000
+
+
+def compiles(numbers: int) -> bool:
+    """Return whether loops over so many numbers are compiled."""
+    return COMPILES and (numbers >= _FEW or "numba" in sys.modules)
+
+
+def begin_compiling() -> bool:
+    """Have every loop compiled from here on, however few its numbers; return whether it can be."""
+    if COMPILES:
+        import numba  # noqa: F401
+    return COMPILES
+
+
+class Compiled(Generic[P, R]):
+    """A function whose first argument is an array. It is compiled when there is enough to do."""
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.source = function
-        self._run: Callable[P, R] | None = None
+        self._machine_code: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        run = self._run
-        if run is None:
-            run = self._run = _machine_code(self.source) if COMPILES else self.source
-        return run(*args, **kwargs)
+        if not compiles(np.size(args[0])):  # type: ignore[arg-type]  # an array
+            return self.source(*args, **kwargs)
+        if self._machine_code is None:
+            from numba import njit
+
+            # Kept beside the source for later processes. No fast maths: Python's digits.
+            self._machine_code = njit(cache=True, nogil=True)(self.source)
+        return self._machine_code(*args, **kwargs)
 
 
-def compiled(function: Callable[P, R]) -> _Compiled[P, R]:
-    """Return the function, compiled when it is first called.
+def compiled(function: Callable[P, R]) -> Compiled[P, R]:
+    """Return the function, compiled when it is first called with enough to do.
 
     It may call no other compiled function.
     """
-    return _Compiled(function)
+    return Compiled(function)
 
 
-def _machine_code(function: Callable[P, R]) -> Callable[P, R]:
-    from numba import njit
+def given(values: Matrix) -> Matrix:
+    """Return the values as compiled loops take them: read-only, row after row.
 
-    # Kept beside the source: later processes load it. No fast maths: Python gives the same digits.
-    made: Callable[P, R] = njit(cache=True, nogil=True)(function)
-    return made
+    Each other form of an array would be compiled for itself.
+    """
+    view = np.ascontiguousarray(values, dtype=np.float64).view()
+    view.flags.writeable = False
+    return view

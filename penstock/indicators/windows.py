@@ -12,11 +12,8 @@ of a column are NaN, counted from the first row that has a number in any column.
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from penstock.indicators.compiled import compiled
-
-Matrix = npt.NDArray[np.float64]
+from penstock.indicators.compiled import Matrix, compiled, given
 
 
 def first_row(values: Matrix) -> int:
@@ -30,12 +27,12 @@ def first_row(values: Matrix) -> int:
 
 def mean(values: Matrix, n: int) -> Matrix:
     """Return the arithmetic mean of the last `n` rows."""
-    return _blocks(values, n, _mean)
+    return _sums(values, n, float(n))
 
 
 def total(values: Matrix, n: int) -> Matrix:
     """Return the sum of the last `n` rows."""
-    return _blocks(values, n, _total)
+    return _sums(values, n, 1.0)
 
 
 def deviation(values: Matrix, n: int) -> Matrix:
@@ -58,24 +55,50 @@ def lowest(values: Matrix, n: int) -> Matrix:
     return -_blocks(-values, n, _highest)
 
 
+def earlier_highest(values: Matrix, n: int, skip: int) -> Matrix:
+    """Return the maximum of `n` rows, without the newest `skip`."""
+    return shifted(highest(values, n), skip)
+
+
+def earlier_lowest(values: Matrix, n: int, skip: int) -> Matrix:
+    """Return the minimum of `n` rows, without the newest `skip`."""
+    return shifted(lowest(values, n), skip)
+
+
 def shifted(values: Matrix, n: int) -> Matrix:
     """Return the values of `n` rows before."""
-    out = np.full(values.shape, np.nan)
+    out = np.empty(values.shape)
+    out[:n] = np.nan
     if n < len(values):
         out[n:] = values[: len(values) - n]
     return out
 
 
 def _blocks(values: Matrix, n: int, fill) -> Matrix:  # type: ignore[no-untyped-def]
-    out = np.full(values.shape, np.nan)
-    first = first_row(values)
+    out, first = np.empty(values.shape), first_row(values)
+    out[: first + n - 1] = np.nan
     if len(values) - first >= n:
-        fill(values[first:], n, out[first:])
+        fill(given(values[first:]), n, out[first:])
     return out
 
 
+def _sums(values: Matrix, n: int, divisor: float) -> Matrix:
+    def fill(known: Matrix, n: int, out: Matrix) -> None:
+        if known.shape[1] >= _WIDE:
+            _sum_rows(known, n, divisor, out)
+            return
+        for column in range(known.shape[1]):
+            _sum_column(known, column, n, divisor, out)
+
+    return _blocks(values, n, fill)
+
+
+#: From so many columns on a row is added at once; fewer are added one column after another.
+_WIDE = 4
+
+
 @compiled
-def _mean(values: Matrix, n: int, out: Matrix) -> None:
+def _sum_rows(values: Matrix, n: int, divisor: float, out: Matrix) -> None:
     rows, columns = values.shape
     ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
     for block in range(0, rows, n):
@@ -85,7 +108,7 @@ def _mean(values: Matrix, n: int, out: Matrix) -> None:
                 begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
             if t >= n - 1:
                 for k in range(columns):
-                    out[t, k] = (ends[j + 1, k] + begin[k]) / n
+                    out[t, k] = (ends[j + 1, k] + begin[k]) / divisor
         if block + n < rows:
             for j in range(n - 1, 0, -1):
                 for k in range(columns):
@@ -93,21 +116,21 @@ def _mean(values: Matrix, n: int, out: Matrix) -> None:
 
 
 @compiled
-def _total(values: Matrix, n: int, out: Matrix) -> None:
-    rows, columns = values.shape
-    ends, begin = np.zeros((n + 1, columns)), np.zeros(columns)
+def _sum_column(values: Matrix, k: int, n: int, divisor: float, out: Matrix) -> None:
+    # The end of a block and the beginning of the same one are added side by side: neither waits
+    # for the other.
+    rows = len(values)
+    ends, following = np.zeros(n + 1), np.zeros(n + 1)
     for block in range(0, rows, n):
+        begin, end = 0.0, 0.0
         for j in range(min(n, rows - block)):
-            t = block + j
-            for k in range(columns):
-                begin[k] = values[t, k] if j == 0 else begin[k] + values[t, k]
-            if t >= n - 1:
-                for k in range(columns):
-                    out[t, k] = ends[j + 1, k] + begin[k]
-        if block + n < rows:
-            for j in range(n - 1, 0, -1):
-                for k in range(columns):
-                    ends[j, k] = values[block + j, k] + (ends[j + 1, k] if j < n - 1 else 0.0)
+            begin += values[block + j, k]
+            if block + j >= n - 1:
+                out[block + j, k] = (ends[j + 1] + begin) / divisor
+            if block + n < rows and j < n - 1:
+                end += values[block + n - 1 - j, k]
+                following[n - 1 - j] = end
+        ends, following = following, ends
 
 
 @compiled

@@ -44,7 +44,7 @@ def decide_targets(
             f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest "
             f"opens at {newest}; ingest bars first"
         )
-    needed = model.strategy.warmup_bars + 1
+    needed = model.strategy.warmup(timeframe) + 1
     longest = max(known["symbol"].value_counts()["count"].to_list())
     if longest < needed:
         raise StaleDataError(

@@ -19,7 +19,8 @@ from penstock.core.clock import SteppedClock
 from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
 from penstock.core.errors import NotSentError, PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
-from penstock.core.panel import Panel, panel_of
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import panel_of
 from penstock.core.proposals import ProposedOrder
 from penstock.core.relistings import Join
 from penstock.portfolio.decision import decide_targets
@@ -115,7 +116,7 @@ def rehearse(
             known_then(known, doubts, evidence.timeframe, clock.at)
             .filter(pl.col("ts") <= bar)
             .group_by("symbol", maintain_order=True)
-            .tail(model.strategy.warmup_bars + 1)
+            .tail(model.strategy.warmup(evidence.timeframe) + 1)
         )
         weights = dict(decide_targets(model, window, evidence.timeframe, clock.at).weights)
         changed += [

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from penstock.core.named_indicators import Matrix
-from penstock.core.panel import Panel
-from penstock.core.strategy import FrameStrategy, Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, Matrix, Panel, Strategy, StrategyParams
 
 CLOSE, VOLUME = pl.col("close"), pl.col("volume")
 RETURN = CLOSE / CLOSE.shift(1) - 1

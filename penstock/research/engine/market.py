@@ -1,6 +1,6 @@
 """Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,8 @@ from penstock.core.bars import PRICE_COLUMNS, given_bars, infer_timeframe
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
-from penstock.core.panel import Panel, panel_of
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import panel_of
 from penstock.core.relistings import Join, closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
@@ -137,13 +138,15 @@ def market_of(
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
+    series: Mapping[str, pl.DataFrame] | None = None,
 ) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
     `doubts` are the bars of which decisions at their close did not know.
 
     A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
-    its ticker may have gone to another coin. It goes on where `joins` say so.
+    its ticker may have gone to another coin. It goes on where `joins` say so. `series` are those
+    beside the bars, by name (penstock.core.auxiliary_series.SERIES_SCHEMA).
 
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
@@ -170,7 +173,7 @@ def market_of(
         )
     timeframe = timeframe or infer_timeframe(table["ts"].unique().sort())
     table = closed_series(table, timeframe, joins=joins)
-    panel = panel_of(table, timeframe)
+    panel = panel_of(table, timeframe, series)
     return BarMatrices(
         panel=panel,
         price_ticks=_price_ticks(table),
@@ -242,14 +245,13 @@ def _ends(close: Matrix) -> npt.NDArray[np.int64]:
 
 
 def _require_long_only(table: Matrix, market: BarMatrices, source: str) -> None:
-    least, _, largest = across.extremes(table)
-    if least < 0:
+    if across.over_bounds(table, 0.0, np.inf):
         row, column = np.argwhere(table < 0)[0]
         raise StrategyError(
             f"{source}: weight {table[row, column]} for {market.symbols[column]} "
             f"at {market.ts[int(row)]:%Y-%m-%d %H:%M} is negative: spot accounts cannot be short"
         )
-    if largest > 1 + 1e-9:
+    if across.largest_sum(table) > 1 + 1e-9:
         row = int(np.nansum(table, axis=1).argmax())
         raise StrategyError(
             f"{source}: weights sum to {np.nansum(table[row]):.6f} at "

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from penstock.core.bars import PRICE_COLUMNS, VALUE_COLUMNS
 from penstock.core.late_bars import LATE_BARS
@@ -27,6 +28,15 @@ CALENDAR_CYCLE = timedelta(days=10_227)
 #: They repeat after 400 years too. Ten times as many are a multiple of 2, 3, 5, 7 and 10 days, for
 #: cycles that are counted from a fixed day.
 LONG_CYCLE = timedelta(days=1_460_970)
+
+
+def until(panel: Panel, last: int, first: int = 0) -> Panel:
+    """Return the bars of the rows `first` to `last`, and of the series what was known by then."""
+    close = panel.ts[last] + panel.timeframe.duration
+    known = {
+        name: series.filter(pl.col("ts") <= close) for name, series in panel.given_series.items()
+    }
+    return replace(panel.part(first, last + 1), given_series=known)
 
 
 def from_window(panel: Panel, row: int, earlier: int) -> Panel:
@@ -53,10 +63,16 @@ def compact(panel: Panel) -> tuple[Panel, Rows, Rows]:
 
 def elsewhere(panel: Panel, ahead: timedelta | None, renamed: bool) -> Panel:
     """Return the same prices at other dates and under other names, which sort alike."""
-    symbols = panel.symbols
-    if renamed:
-        symbols = tuple(other_name(place, name) for place, name in enumerate(symbols))
-    return replace(panel, ts=panel.ts if ahead is None else panel.ts + ahead, symbols=symbols)
+    names = {
+        name: other_name(place, name) if renamed else name
+        for place, name in enumerate(panel.symbols)
+    }
+    later = ahead or timedelta(0)
+    series = {
+        name: table.with_columns(pl.col("symbol").replace(names), pl.col("ts") + later)
+        for name, table in panel.given_series.items()
+    }
+    return replace(panel, ts=panel.ts + later, symbols=tuple(names.values()), given_series=series)
 
 
 def other_name(place: int, symbol: str) -> str:
@@ -173,7 +189,33 @@ class BlockChanges:
         with np.errstate(divide="ignore"):
             ratio = np.log(old["volume"] / volume)
         new["volume"] = volume * np.exp(_turned(ratio, stretch, 0.3 * push, 2.0))
-        return self._with(after, new)
+        panel = self._with(after, new)
+        return (
+            panel if not panel.given_series else replace(panel, given_series=self._series(starts))
+        )
+
+    def _series(self, cuts: Rows) -> dict[str, pl.DataFrame]:
+        """Return the series beside the bars, other than they are in the blocks after the cuts.
+
+        A value keeps its sign: what is counted is never below zero.
+        """
+        panel, rows = self._panel, len(self._newest)
+        closes = panel.ts + panel.timeframe.duration
+        ends = closes.gather(np.minimum(cuts + BLOCK_BARS, rows - 1))
+        blocks = pl.DataFrame({"after": closes.gather(cuts), "end": ends})
+        return {
+            name: table.sort("ts")
+            .join_asof(blocks, left_on="ts", right_on="after", allow_exact_matches=False)
+            .with_columns(
+                pl.when(pl.col("ts") <= pl.col("end"))
+                .then(2 * pl.col("value") + 1e-9)
+                .otherwise(pl.col("value"))
+                .alias("value")
+            )
+            .select(table.columns)
+            .sort("symbol", "ts")
+            for name, table in panel.given_series.items()
+        }
 
     def only(self, changed: Panel, cut: int) -> Panel:
         """Return the bars with the block after one cut as in `changed`, and no other."""

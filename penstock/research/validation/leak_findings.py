@@ -51,14 +51,14 @@ class Leak:
 
 @dataclass(frozen=True)
 class LongMemory:
-    """A weight that depends on bars before the strategy's `warmup_bars`."""
+    """A weight that depends on bars before the strategy's warm-up."""
 
     symbol: str
     """The symbol."""
     ts: datetime
     """The open time of the bar whose weight changed."""
     warmup_bars: int
-    """What the strategy declares."""
+    """What the strategy declares (Strategy.warmup)."""
     before: float | None
     """The weight with the whole history."""
     after: float | None
@@ -80,7 +80,7 @@ class LongMemory:
         before, after = _texts(self.before, self.after)
         return (
             f"{self.symbol} at {self.ts:%Y-%m-%d %H:%M}: weight {before} with all earlier bars, "
-            f"{after} with the last {self.kept_bars:,}; warmup_bars is {self.warmup_bars:,}, "
+            f"{after} with the last {self.kept_bars:,}; its warm-up is {self.warmup_bars:,}, "
             f"{would_do}"
         )
 
@@ -96,7 +96,7 @@ class LeakProof:
     bars.
     """
     memory: LongMemory | None
-    """What it remembers too long; None where it decides alike from `warmup_bars` earlier bars. It
+    """What it remembers too long; None where it decides alike from its warm-up. It
     is not looked for where weights differ on the same bars.
     """
     evaluations: int

@@ -1,11 +1,11 @@
 """The leak proof: a strategy's past is decided again with another future, and with a shorter past.
 
 A strategy that reads bars up to t gives the same weight at t for any later bars, on any date, under
-any name of the symbols, and with any bars before the last `warmup_bars`. The proof changes one of
+any name of the symbols, and with any bars before its warm-up. The proof changes one of
 these at a time, builds the strategy anew each time, and compares the weights. It gives two
 verdicts: what the strategy sees (leaks), and how far back it remembers (memory).
 
-Its parts, where W is `warmup_bars`:
+Its parts, where W is the warm-up, `Strategy.warmup`:
 
 - *Twice the same bars.* Weights that differ then prove nothing else.
 - *Prefixes.* All bars after each of twelve rows are removed, the shortest prefix first.
@@ -23,7 +23,7 @@ depends on the clock alone and not on bars, and a table that is looked up by pri
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -51,6 +51,7 @@ from penstock.research.validation.bar_changes import (
     elsewhere,
     from_window,
     renamed_values,
+    until,
 )
 from penstock.research.validation.fresh_strategy import FreshStrategy
 from penstock.research.validation.leak_findings import Change, Leak, LeakProof, LongMemory
@@ -77,6 +78,7 @@ def leak_proof(
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
+    series: Mapping[str, pl.DataFrame] | None = None,
     seed: int = 0,
     on_evaluation: OnEvaluation = lambda _done, _total: None,
 ) -> LeakProof:
@@ -95,6 +97,8 @@ def leak_proof(
         what was not known then.
     joins
         Where an operator has joined series over a move, as for a backtest.
+    series
+        The series beside the bars that the strategy needs, by name, as for a backtest.
     seed
         The seed of the changes.
     on_evaluation
@@ -121,8 +125,8 @@ def leak_proof(
     >>> leak_proof(MovingAverageCross(), bars).passed
     True
     """
-    market = market_of(bars, timeframe, doubts, joins)
-    needed = strategy.warmup_bars + 2
+    market = market_of(bars, timeframe, doubts, joins, series)
+    needed = strategy.warmup(market.timeframe) + 2
     if len(market.ts) < needed:
         raise DataError(
             f"{strategy.name} needs {needed} bars to be checked, these are {len(market.ts)}"
@@ -142,7 +146,7 @@ class _Proof:
         seed: int,
         on_evaluation: OnEvaluation,
     ) -> None:
-        self.name, self.warmup = strategy.name, strategy.warmup_bars
+        self.name, self.warmup = strategy.name, strategy.warmup(panel.timeframe)
         self.fresh = FreshStrategy(strategy)
         self.panel, self.doubts = panel, doubts
         self.random = np.random.default_rng(seed)
@@ -156,9 +160,7 @@ class _Proof:
         ends, listings = self._prefix_ends(), _listings(self.panel)
         steps = len(range(0, self.warmup + BLOCK_BARS, BLOCK_BARS)) + 1
         self.planned = 2 * len(ends) + steps * len(listings) + len(teeth) + 3
-        shortest = self._decided_as_known(
-            self.panel.part(0, ends[0] + 1)
-        )  # before all else is seen
+        shortest = self._decided_as_known(until(self.panel, ends[0]))  # before all else is seen
         self.truth = self._decided(self.panel)
         leaks, memory, cuts = self._repeated(), None, 0
         if not leaks:
@@ -225,7 +227,7 @@ class _Proof:
         truth = self._decided_as_known(self.panel) if self.doubts else self.truth
         found = self._leaks(truth, shortest, Change.REMOVED, ends[0])
         for end in ends[1:]:
-            again = self._decided_as_known(self.panel.part(0, end + 1))
+            again = self._decided_as_known(until(self.panel, end))
             found += self._leaks(truth, again, Change.REMOVED, end)
         return found
 
@@ -233,11 +235,11 @@ class _Proof:
         """Compare decisions in the warm-up after a listing, on the few bars around it."""
         stop = min(first + self.warmup + BLOCK_BARS, self.last)
         begin = max(first - self.warmup - 1, 0)
-        around = self.panel.part(begin, stop + 1)
+        around = until(self.panel, stop, begin)
         truth = self._decided(around)
         found = []
         for cut in range(first, stop, BLOCK_BARS):
-            again = self._decided(around.part(0, cut - begin + 1))
+            again = self._decided(until(around, cut - begin))
             found += self._leaks(truth, again, Change.REMOVED, cut, begin)
         return found
 

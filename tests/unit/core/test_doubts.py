@@ -6,7 +6,7 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
-from penstock.core.panel import panel_of
+from penstock.core.panel_frames import panel_of
 from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import backtest

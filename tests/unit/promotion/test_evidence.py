@@ -1,4 +1,6 @@
-"""What the evidence says of a candidate that sees later bars, and of one that remembers too long."""
+"""What the evidence says of a candidate that sees later bars, or remembers too long."""
+
+from pydantic import Field
 
 from penstock.core.strategy import Strategy
 from penstock.promotion.criteria import PromotionThresholds
@@ -19,6 +21,7 @@ class NextClose(leaks.PlantedPanel):
 
     class Params(leaks.Planted.Params):
         plan: str = "next_of_indicator"
+        tried: int = Field(1, ge=1, le=2)
 
 
 class LongEwm(leaks.Planted):
@@ -26,6 +29,7 @@ class LongEwm(leaks.Planted):
 
     class Params(leaks.Planted.Params):
         plan: str = "short_ewm"
+        tried: int = Field(1, ge=1, le=2)
 
 
 def _gathered(strategy: type[Strategy]) -> tuple[Evidence, list[tuple[int, int]]]:

@@ -42,6 +42,22 @@ EXTREMES: dict[str, list[dict[str, Any]]] = {
         {"lookback_bars": 10, "max_weight": 0.1},
         {"lookback_bars": 120, "max_weight": 1.0},
     ],
+    "breakout": [
+        {"channel_bars": 10, "hold_bars": 1, "volatility_bars": 120, "target_volatility": 1.5},
+        {"channel_bars": 120, "hold_bars": 60, "volatility_bars": 10, "target_volatility": 0.1},
+    ],
+    "composite": [
+        {"trend_bars": 10, "momentum_bars": 5, "calm_bars": 10},
+        {"trend_bars": 200, "momentum_bars": 180, "calm_bars": 60},
+    ],
+    "dca": [
+        {"mean_bars": 20, "discount": 0.0, "parts": 2},
+        {"mean_bars": 250, "discount": 0.3, "parts": 60},
+    ],
+    "grid": [
+        {"band_bars": 10, "band_width": 1.0, "levels": 2},
+        {"band_bars": 180, "band_width": 4.0, "levels": 20},
+    ],
 }
 CORNERS: list[tuple[str, dict[str, Any]]] = [
     (name, values) for name in STRATEGIES for values in ({}, *EXTREMES.get(name, []))

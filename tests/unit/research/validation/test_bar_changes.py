@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from penstock.core.panel import Panel, panel_of
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import panel_of
 from penstock.research.validation.bar_changes import (
     BLOCK_BARS,
     CALENDAR_CYCLE,

@@ -14,9 +14,7 @@ import pytest
 from penstock.core.bars import require_bars
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError
-from penstock.core.named_indicators import Matrix
-from penstock.core.panel import Panel
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import Matrix, Panel, Strategy, StrategyParams
 from penstock.research.validation.leak_findings import Change
 from penstock.research.validation.leakage import leak_proof
 from strategies import STRATEGIES
