@@ -45,7 +45,6 @@ from penstock.research.validation.bar_changes import (
     LONG_CYCLE,
     BlockChanges,
     Matrix,
-    Rows,
     comb,
     compact,
     elsewhere,
@@ -153,6 +152,7 @@ class _Proof:
         self.last = len(panel.ts) - 1
         self.on_evaluation = on_evaluation
         self.evaluations, self.planned = 0, 0
+        self.failure: Exception | None = None
         self.truth = np.empty(0)
 
     def result(self) -> LeakProof:
@@ -160,13 +160,16 @@ class _Proof:
         ends, listings = self._prefix_ends(), _listings(self.panel)
         steps = len(range(0, self.warmup + BLOCK_BARS, BLOCK_BARS)) + 1
         self.planned = 2 * len(ends) + steps * len(listings) + len(teeth) + 3
-        shortest = self._decided_as_known(until(self.panel, ends[0]))  # before all else is seen
+        shortest = self._decided(until(self.panel, ends[0]), as_known=True)  # before all else
+        failure = self.failure
         self.truth = self._decided(self.panel)
+        if self.failure is not None:
+            raise self.failure
         leaks, memory, cuts = self._repeated(), None, 0
         if not leaks:
             memory = self._memory()
             leaks = (
-                self._prefixes(ends, shortest)
+                self._prefixes(ends, shortest, failure)
                 or [leak for first in listings for leak in self._warm_up(first)]
                 or self._elsewhere()
             )
@@ -177,26 +180,30 @@ class _Proof:
             self.name, tuple(leaks), memory, self.evaluations, cuts, self.fresh.is_reloaded
         )
 
-    def _decided(self, panel: Panel, values: dict[str, Any] | None = None) -> Matrix:
-        """Return the weights of a new instance; NaN where it has no decision."""
-        self._count()
-        seen, rows, columns = compact(panel)
-        with self.fresh.built(values) as strategy:
-            return _spread(strategy.weights(seen), panel, rows, columns)
+    def _decided(
+        self, panel: Panel, values: dict[str, Any] | None = None, as_known: bool = False
+    ) -> Matrix:
+        """Return the weights of a new instance; NaN where it has no decision, or where it fails.
 
-    def _decided_as_known(self, panel: Panel) -> Matrix:
-        """Return the weights as they are traded: without the bars that were in doubt then."""
-        if not self.doubts:
-            return self._decided(panel)
-        self._count()
-        seen, rows, columns = compact(panel)
-        with self.fresh.built() as strategy:
-            weights = decide_as_known(strategy, seen, self.doubts)
-        return _spread(weights, panel, rows, columns)
-
-    def _count(self) -> None:
+        `as_known` is without the bars that were in doubt then, as it is traded.
+        """
         self.evaluations += 1
         self.on_evaluation(min(self.evaluations, self.planned - 1), self.planned)
+        self.failure = None
+        seen, rows, columns = compact(panel)
+        found = np.full(panel.close.shape, np.nan)
+        try:
+            with self.fresh.built(values) as strategy:
+                weights = (
+                    decide_as_known(strategy, seen, self.doubts)
+                    if as_known and self.doubts
+                    else strategy.weights(seen)
+                )
+        except Exception as error:  # noqa: BLE001  # a user's code raises anything; it is a finding
+            self.failure = error
+        else:
+            found[np.ix_(rows, columns)] = weights
+        return found
 
     def _repeated(self) -> list[Leak]:
         """Compare two decisions on the same bars."""
@@ -222,12 +229,13 @@ class _Proof:
         drawn = self.random.uniform(parts[:-1], parts[1:]).astype(int)
         return sorted({min(int(row), self.last - 1) for row in drawn})
 
-    def _prefixes(self, ends: list[int], shortest: Matrix) -> list[Leak]:
+    def _prefixes(self, ends: list[int], shortest: Matrix, failure: Exception | None) -> list[Leak]:
         """Compare with decisions that were made without any later bar."""
-        truth = self._decided_as_known(self.panel) if self.doubts else self.truth
+        truth = self._decided(self.panel, as_known=True) if self.doubts else self.truth
+        self.failure = failure
         found = self._leaks(truth, shortest, Change.REMOVED, ends[0])
         for end in ends[1:]:
-            again = self._decided_as_known(until(self.panel, end))
+            again = self._decided(until(self.panel, end), as_known=True)
             found += self._leaks(truth, again, Change.REMOVED, end)
         return found
 
@@ -255,13 +263,7 @@ class _Proof:
 
     def _moved(self, change: Change, ahead: timedelta | None, renamed: bool) -> list[Leak]:
         values = renamed_values(self.fresh.values, self.panel.symbols) if renamed else None
-        try:
-            again = self._decided(elsewhere(self.panel, ahead, renamed), values)
-        except Exception as error:  # noqa: BLE001  # whatever it raises, dates or names did it
-            again = np.full_like(self.truth, np.nan)
-            text = f"{type(error).__name__}: {error}"
-            found = self._leaks(self.truth, again, change)
-            return [replace(leak, error=text) for leak in found]
+        again = self._decided(elsewhere(self.panel, ahead, renamed), values)
         return self._leaks(self.truth, again, change)
 
     def _memory(self, rows: Sequence[int] = ()) -> LongMemory | None:
@@ -356,6 +358,7 @@ class _Proof:
                 _at(again, row, column),
                 None if cut is None else self.panel.ts[cut],
                 len(apart),
+                "" if self.failure is None else f"{type(self.failure).__name__}: {self.failure}",
             )
         ]
 
@@ -369,15 +372,6 @@ def differs(one: Matrix, other: Matrix) -> npt.NDArray[np.bool_]:
 def _at(weights: Matrix, row: int, column: int) -> float | None:
     value = float(weights[row, column])
     return None if math.isnan(value) else value
-
-
-def _spread(weights: Matrix, panel: Panel, rows: Rows, columns: Rows) -> Matrix:
-    """Return the weights of some rows and symbols of a panel, NaN elsewhere."""
-    if weights.shape == panel.close.shape:
-        return weights
-    found = np.full(panel.close.shape, np.nan)
-    found[np.ix_(rows, columns)] = weights
-    return found
 
 
 def _listings(panel: Panel) -> list[int]:

@@ -3,6 +3,7 @@ what comes after is the opposite.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -20,6 +21,7 @@ from penstock.research.validation.bar_changes import (
     elsewhere,
     from_window,
     renamed_values,
+    until,
 )
 
 
@@ -112,3 +114,15 @@ def test_symbols_in_parameters_are_renamed_with_the_bars() -> None:
         "bars": 5,
         "kind": "trend",
     }
+
+
+def test_series_after_a_cut_are_others_and_those_before_it_are_not(panel: Panel) -> None:
+    """A value counts as later where it is known after the close of the cut's bar."""
+    table = pl.DataFrame({"symbol": "A/USDT", "ts": panel.ts, "value": 0.5})
+    with_series = replace(panel, given_series={"funding": table})
+    changed = BlockChanges(with_series).after([100], np.random.default_rng(0))
+    apart = (changed.given_series["funding"]["value"] != 0.5).arg_true().to_list()
+    # What is stamped with a row's open is known one row before that row's close.
+    assert apart == list(range(102, 102 + BLOCK_BARS))
+    known = until(with_series, 100).given_series["funding"]
+    assert known["ts"].max() == panel.ts[101]

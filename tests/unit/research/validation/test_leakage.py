@@ -193,6 +193,52 @@ def test_strategy_that_fails_at_other_dates_is_no_honest_one(walk: Walk) -> None
     assert "fails (KeyError: 'no such date')" in leak.sentence()
 
 
+def test_strategy_that_fails_on_few_bars_is_no_honest_one(walk: Walk) -> None:
+    """It would fail in the slot of a coin that was listed yesterday, and take the others along."""
+
+    class NeedsMany(_Local):
+        def target_weights(self, panel: Panel) -> Matrix:
+            if panel.present.sum(axis=0).min() < 5:
+                raise ValueError("a window of 5 of 1 bars")
+            return np.full(panel.close.shape, 0.1)
+
+    symbol, day = pl.col("symbol"), pl.col("ts").rank("dense")
+    bars = walk(symbols=2, bars=120).filter((symbol == "A/USDT") | (day > 50))
+    found = leak_proof(NeedsMany(), bars).leaks
+    assert "fails (ValueError: a window of 5 of 1 bars)" in found[0].sentence()
+
+
+def test_strategy_that_fails_on_all_bars_raises_its_own_error(walk: Walk) -> None:
+    """There is nothing to compare with."""
+
+    class Broken(_Local):
+        def target_weights(self, panel: Panel) -> Matrix:
+            raise ZeroDivisionError("by hand")
+
+    with pytest.raises(ZeroDivisionError, match="by hand"):
+        leak_proof(Broken(), walk(symbols=2, bars=60))
+
+
+def test_series_is_cut_renamed_and_moved_with_the_bars(walk: Walk) -> None:
+    """One that is read at each close is honest, and one that is read ahead is not."""
+    bars = walk(symbols=2, bars=90)
+    funding = bars.select("symbol", "ts", value=pl.col("close") / 1000)
+
+    class Funded(_Local):
+        series = ("funding",)
+
+        def target_weights(self, panel: Panel) -> Matrix:
+            return np.nan_to_num(panel.series("funding"))
+
+    class Ahead(Funded):
+        def target_weights(self, panel: Panel) -> Matrix:
+            newest = panel.given_series["funding"].group_by("symbol").agg(pl.col("value").last())
+            return np.full(panel.close.shape, float(newest["value"].sum()))
+
+    assert leak_proof(Funded(), bars, series={"funding": funding}).passed
+    assert leak_proof(Ahead(), bars, series={"funding": funding}).leaks
+
+
 def test_bars_in_doubt_are_decided_as_they_were_known(walk: Walk) -> None:
     """A prefix ends at the doubted bar, is decided without it, and raises no alarm."""
     bars = walk(symbols=3, bars=120)
