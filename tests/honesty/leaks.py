@@ -577,4 +577,13 @@ PANEL_HONEST: Mapping[str, PanelPlan] = {
     "volatility_target": (volatility_target, 365),
 }
 
-PANEL_PLANS: Mapping[str, PanelPlan] = {**PANEL_LEAKS, **PANEL_HONEST}
+
+def long_mean(_: PlantedPanel, panel: Panel) -> Matrix:
+    """A moving average of more bars than it says."""
+    return _level(panel.close / panel.sma(40) - 1)
+
+
+#: A strategy in arrays whose warm-up is too short.
+PANEL_FORGETFUL: Mapping[str, PanelPlan] = {"long_mean": (long_mean, 10)}
+
+PANEL_PLANS: Mapping[str, PanelPlan] = {**PANEL_LEAKS, **PANEL_HONEST, **PANEL_FORGETFUL}
