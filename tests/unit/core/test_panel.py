@@ -300,6 +300,14 @@ def test_longer_bar_is_seen_once_it_has_closed() -> None:
     assert seen.tolist() == pytest.approx([NAN] * 3 + [3.0] * 4 + [7.0] * 4 + [11.0], nan_ok=True)
 
 
+def test_longer_bar_in_which_a_symbol_is_listed_does_not_count() -> None:
+    """A warm window would begin in another bar than the history: neither has the first part."""
+    closes = [NAN, *(float(n) for n in range(1, 9))]
+    panel = panel_of_closes({"A": closes}, Timeframe.H1).with_timeframes({"slow": Timeframe.H4})
+    seen = panel.at("slow").field("close").ravel()
+    assert seen == pytest.approx(np.array([NAN] * 7 + [7.0] * 2), nan_ok=True)
+
+
 @given(seed=st.integers(0, 10_000), row=st.integers(0, 89))
 @settings(max_examples=40)
 def test_longer_bars_are_those_of_the_long_frame_and_closed(seed: int, row: int) -> None:
