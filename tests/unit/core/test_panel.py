@@ -347,7 +347,7 @@ def test_strategy_decides_with_its_timeframe_and_its_series() -> None:
     decided = strategy.decide(panel.bars, Timeframe.H1, {"funding": funding})
     assert set(decided["weight"].drop_nulls()) == {0.0, 0.5}
     assert strategy.warmup(Timeframe.H1) == 20
-    for row in range(60, 120):
+    for row in range(60, 120, 9):
         window = panel.part(row - strategy.warmup(Timeframe.H1), row + 1).bars
         last = strategy.decide(window, Timeframe.H1, {"funding": funding}).filter(
             pl.col("ts") == panel.ts[row]
