@@ -1,5 +1,6 @@
 """Panels: their shape, what they keep, and that nothing sees a later row."""
 
+import pickle
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -197,6 +198,16 @@ def test_cache_is_bounded_in_bytes_and_forgets_the_oldest_use() -> None:
         small.sma(n)
     assert small._cache.held == 3 * panel.close.nbytes
     assert len(small._cache._keys) == 3
+
+
+def test_panel_goes_to_another_process_without_its_indicators() -> None:
+    """What was computed is computed there again, and the arrays are read-only there too."""
+    panel = random_panel(1)
+    panel.sma(5)
+    again = pickle.loads(pickle.dumps(panel))
+    assert np.array_equal(again.sma(5), panel.sma(5), equal_nan=True)
+    assert len(pickle.dumps(panel)) < 6 * panel.close.nbytes
+    assert not again.close.flags.writeable
 
 
 def test_threads_may_share_a_panel() -> None:
