@@ -1,5 +1,6 @@
 """Breakout at a volatility target: buy new highs, the calmer the more."""
 
+import math
 from datetime import timedelta
 
 import numpy as np
@@ -51,7 +52,7 @@ class Breakout(Strategy):
         p, channel = self.params, panel.donchian(self.params.channel_bars, skip=1)
         new_high = signal(panel.close > channel.upper * (1 + _TIE), channel.upper)
         held = panel.max(p.hold_bars, of=new_high) * (panel.close > channel.middle)
-        per_year = np.sqrt(timedelta(days=365) / panel.timeframe.duration)
+        per_year = math.sqrt(timedelta(days=365) / panel.timeframe.duration)
         volatility = panel.std(p.volatility_bars, of=panel.log_returns()) * per_year
         size = np.minimum(1, p.target_volatility / np.maximum(volatility, 1e-6))
         return held * size * (p.exposure / panel.count(held + size))

@@ -51,10 +51,9 @@ class MeanReversion(Strategy):
 
     def target_weights(self, panel: Panel) -> Matrix:
         p, close = self.params, panel.close
-        mean = panel.sma(p.band_bars)
-        below = close < (mean - p.band_width * panel.std(p.band_bars)) * (1 - _TIE)
-        rsi = panel.rsi(p.rsi_bars)
-        oversold = signal(below & (rsi < p.rsi_ceiling * (1 - _TIE)), mean, rsi)
-        recently = panel.max(p.hold_bars, of=oversold)
-        held = recently * (close < mean * (1 - _TIE))
+        band, rsi = panel.bollinger(p.band_bars, p.band_width), panel.rsi(p.rsi_bars)
+        below = close < band.lower * (1 - _TIE)
+        weak = rsi < p.rsi_ceiling * (1 - _TIE)
+        recently = panel.max(p.hold_bars, of=signal(below & weak, band.lower, rsi))
+        held = recently * (close < band.middle * (1 - _TIE))
         return held * (p.exposure / panel.count(held))

@@ -111,16 +111,6 @@ def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> 
     return table.select("ts", *names)
 
 
-def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndarray:
-    """Return `column` as a float64 array of shape (bars, symbols): NaN where there is no bar."""
-    return matrix_of(wide(frame, column, symbols))
-
-
-def matrix_of(table: pl.DataFrame) -> np.ndarray:
-    """Return the columns of a wide frame but `ts` as a float64 array: NaN where there is no bar."""
-    return table.drop("ts").fill_null(np.nan).to_numpy().astype(np.float64)
-
-
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     """Return the bars of a longer `timeframe`.
 

@@ -48,12 +48,8 @@ class IndicatorCache:
     def key_of(self, values: Matrix) -> Hashable | None:
         """Return the key of an array that came from here and is still kept, else None."""
         with self._lock:
-            known = self._keys.get(id(values))
-            if known is None:
-                return None
-            key, place = known
-            # Kept arrays live, so none of them shares its id with another one.
-            return (key, place) if self._found[key][place] is values else None
+            # What is kept lives, so no other array has its id.
+            return self._keys.get(id(values))
 
     def _keep(self, key: Hashable, made: tuple[Matrix, ...]) -> None:
         size = sum(array.nbytes for array in made)

@@ -80,6 +80,12 @@ class Panel(Indicators, AcrossSymbols):
     def __repr__(self) -> str:
         return f"Panel({len(self.ts)} {self.timeframe} bars of {len(self.symbols)} symbols)"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process go the bars, not what was computed from them.
+        values = [getattr(self, name) for name in VALUE_COLUMNS]
+        given = (self.cache_bytes, dict(self.given_series), dict(self.timeframes))
+        return _unpickled, (self.timeframe, self.ts, self.symbols, values, *given)
+
     if not TYPE_CHECKING:  # it would make every name an attribute
 
         def __getattr__(self, name: str) -> object:
@@ -350,6 +356,26 @@ class Panel(Indicators, AcrossSymbols):
 
     def _spread(self, packed: Matrix) -> Matrix:
         return packed if self.rows.complete else self.rows.spread(packed)
+
+
+def _unpickled(
+    timeframe: Timeframe,
+    ts: pl.Series,
+    symbols: tuple[str, ...],
+    values: list[Matrix],
+    cache_bytes: int,
+    given_series: dict[str, pl.DataFrame],
+    timeframes: dict[str, Timeframe],
+) -> Panel:
+    return Panel(
+        timeframe,
+        ts,
+        symbols,
+        *values,
+        cache_bytes=cache_bytes,
+        given_series=given_series,
+        timeframes=timeframes,
+    )
 
 
 def _series_of(answer: Any, outputs: int, count: int, function: Callable[..., Any]) -> list[Matrix]:

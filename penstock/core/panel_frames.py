@@ -26,23 +26,39 @@ def panel_of(
     Raises DataError where they are no bars table, where a symbol has two bars of one time, and
     where the timeframe cannot be inferred.
     """
-    table = given_bars(bars, "bars of a panel")
-    ts = table["ts"].unique().sort()
-    symbols = tuple(table["symbol"].unique().sort().to_list())
-    cells = cells_of(table, ts, symbols)
+    return panel_and_cells(given_bars(bars, "bars of a panel"), timeframe, series)[0]
+
+
+def panel_and_cells(
+    table: pl.DataFrame,
+    timeframe: Timeframe | None = None,
+    series: Mapping[str, pl.DataFrame] | None = None,
+) -> tuple[Panel, npt.NDArray[np.int64]]:
+    """Return bars that penstock.core.bars.given_bars has passed as a panel, and the place of each
+    row in its flattened arrays. Raises DataError as panel_of does.
+    """
+    # NumPy and not Polars: each operation of Polars on a slot's few rows waits for its threads.
+    times, first, rows = np.unique(
+        table["ts"].to_physical().to_numpy(), return_index=True, return_inverse=True
+    )
+    columns = table["symbol"].rle_id().to_numpy().astype(np.int64)
+    begins = np.flatnonzero(np.diff(columns, prepend=-1))
+    symbols = tuple(table["symbol"].gather(begins).to_list())
+    cells = rows.astype(np.int64) * len(symbols) + columns
     if (np.diff(cells) == 0).any():
         raise DataError("a symbol has two bars with the same open time: check the data")
     values = []
     for name in VALUE_COLUMNS:
-        matrix = np.full((len(ts), len(symbols)), np.nan)
-        matrix.reshape(-1)[cells] = table[name].fill_null(np.nan).to_numpy()
+        matrix = np.full((len(times), len(symbols)), np.nan)
+        matrix.reshape(-1)[cells] = table[name].to_numpy()  # null is NaN
         values.append(matrix)
+    ts = table["ts"].gather(first)
     known = {
         name: require_series(frame, f"the series '{name}'")
         for name, frame in (series or {}).items()
     }
-    length = timeframe or infer_timeframe(ts)
-    return Panel(length, ts, symbols, *values, given_series=known)
+    panel = Panel(timeframe or infer_timeframe(ts), ts, symbols, *values, given_series=known)
+    return panel, cells
 
 
 def panel_of_closes(
@@ -62,11 +78,3 @@ def panel_of_closes(
     ts = pl.datetime_range(first, last, timeframe.value, time_unit="ms", eager=True)
     volume = np.where(np.isnan(values), np.nan, 1.0)
     return Panel(timeframe, ts, names, values, values, values, values, volume)
-
-
-def cells_of(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return the place of each row of `bars` in a flattened array of shape (ts, symbols)."""
-    rows = ts.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
-    columns = pl.Series(symbols, dtype=pl.String).search_sorted(bars["symbol"]).to_numpy()
-    cells: npt.NDArray[np.int64] = rows * len(symbols) + columns.astype(np.int64)
-    return cells

@@ -15,7 +15,7 @@ from penstock.core.bars import given_bars
 from penstock.core.errors import StrategyError
 from penstock.core.named_indicators import Matrix, signal
 from penstock.core.panel import Panel
-from penstock.core.panel_frames import cells_of, panel_of
+from penstock.core.panel_frames import panel_and_cells
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_matrix, require_weights
 
@@ -168,10 +168,10 @@ class Strategy(ABC):
         table = given_bars(bars, f"bars given to {self.name}")
         if table.is_empty():
             return pl.DataFrame(schema=WEIGHTS_SCHEMA)
-        panel = panel_of(table, timeframe, series)
-        cells = cells_of(table, panel.ts, panel.symbols)
-        values = pl.Series("weight", self.weights(panel).reshape(-1)[cells])
-        return table.select("symbol", "ts").with_columns(values.fill_nan(None))
+        panel, cells = panel_and_cells(table, timeframe, series)
+        decided = self.weights(panel).reshape(-1)[cells]
+        weights = pl.Series("weight", decided, dtype=pl.Float64, nan_to_null=True)
+        return pl.DataFrame([table["symbol"], table["ts"], weights])
 
 
 class FrameStrategy(Strategy):

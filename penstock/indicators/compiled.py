@@ -27,13 +27,21 @@ def _has_numba() -> bool:
 #: Whether numba is installed.
 COMPILES = _has_numba()
 
-#: Fewer numbers are done before numba is imported, which takes half a second.
-_FEW = 50_000
+#: So many numbers are done by Python before numba is imported, which takes half a second. A slot in
+#: a process of its own has fewer.
+_FEW = 100_000
+_done = 0
 
 
 def compiles(numbers: int) -> bool:
-    """Return whether loops over so many numbers are compiled."""
-    return COMPILES and (numbers >= _FEW or "numba" in sys.modules)
+    """Return whether a loop over so many numbers is compiled."""
+    global _done  # noqa: PLW0603  # how much this process has done
+    if not COMPILES:
+        return False
+    if "numba" in sys.modules:
+        return True
+    _done += numbers
+    return _done > _FEW
 
 
 def begin_compiling() -> bool:

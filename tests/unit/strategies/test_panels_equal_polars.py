@@ -11,11 +11,13 @@ import pytest
 from penstock.core.bars import BARS_SCHEMA, require_bars
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.indicators.compiled import begin_compiling
 from strategies import STRATEGIES
 
 from .polars_reference import REFERENCE
 from .test_contract import EXTREMES
 
+begin_compiling()  # tests/unit/indicators compares the interpreter with the compiler
 CORNERS = [(name, values) for name in REFERENCE for values in ({}, *EXTREMES[name])]
 
 
@@ -60,6 +62,7 @@ MARKETS = {
     "whole": _walks(6, 700),
     "one symbol": _walks(1, 700),
     "ties on ticks": _walks(6, 701, tick=1.0),
+    "many symbols": _walks(24, 600),
     "gaps": _walks(11, 900, holes=0.05),
     "gaps and ties": _walks(12, 900, tick=1.0, holes=0.1),
 }
