@@ -193,6 +193,31 @@ def test_strategy_that_fails_at_other_dates_is_no_honest_one(walk: Walk) -> None
     assert "fails (KeyError: 'no such date')" in leak.sentence()
 
 
+def test_far_peek_in_the_warm_up_after_a_listing_is_caught(walk: Walk) -> None:
+    """The first bar of a late coin sees its fiftieth, in a long history: a block of the comb ends
+    before that, and no prefix happens to end between the two.
+    """
+
+    class FirstBar(_Local):
+        @property
+        def warmup_bars(self) -> int:
+            return 60
+
+        def target_weights(self, panel: Panel) -> Matrix:
+            weights = np.full(panel.close.shape, 0.1)
+            for column in range(len(panel.symbols)):
+                own = np.flatnonzero(panel.present[:, column])
+                if len(own) > 50 and own[0] > 0:
+                    far = panel.close[own[50], column] / panel.close[own[0], column]
+                    weights[own[0], column] = 0.1 * min(far, 2.0)
+            return weights
+
+    symbol, day = pl.col("symbol"), pl.col("ts").rank("dense")
+    bars = walk(symbols=2, bars=2_000).filter((symbol == "A/USDT") | (day > 777))
+    (leak, *_) = leak_proof(FirstBar(), bars).leaks
+    assert (leak.symbol, leak.ts) == ("B/USDT", bars.filter(symbol == "B/USDT")["ts"][0])
+
+
 def test_strategy_that_fails_on_few_bars_is_no_honest_one(walk: Walk) -> None:
     """It would fail in the slot of a coin that was listed yesterday, and take the others along."""
 
