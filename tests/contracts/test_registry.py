@@ -134,9 +134,8 @@ class Desk:
                 SearchSettings(trials=3, seed=seed),
                 dataset_hash=self.snapshot.content_hash,
             )
-            # A few cuts: where no leak is found, cuts at every bar give the same evidence.
             self.evidence[seed] = gather_evidence(
-                self.searches[seed], MovingAverageCross, self.snapshot.bars(), cuts=20
+                self.searches[seed], MovingAverageCross, self.snapshot.bars()
             )
         return self.tracker.record_search(
             self.searches[seed], MovingAverageCross, self.snapshot, self.evidence[seed]

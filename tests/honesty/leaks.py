@@ -61,7 +61,7 @@ def write_labels(bars: pl.DataFrame, path: Path) -> None:
     bars.select("symbol", "ts", label=NEXT_RETURN.over("symbol")).write_parquet(path)
 
 
-def _weigh(bars: pl.DataFrame, score: pl.Expr) -> pl.DataFrame:
+def _weigh(bars: pl.DataFrame, score: pl.Expr | pl.Series) -> pl.DataFrame:
     """Hold a tenth, and up to a tenth more or less by the score; half a tenth without one."""
     weight = (0.1 + 0.1 * score.clip(-1, 1)).fill_nan(None).fill_null(0.05)
     return bars.select("symbol", "ts", weight=weight)
@@ -166,7 +166,7 @@ def module_cache(_: Planted, bars: pl.DataFrame) -> pl.DataFrame:
     known = bars.select("symbol", "ts", NEXT_RETURN.over("symbol").alias("label")).drop_nulls()
     _LABELS.update({(symbol, ts): label for symbol, ts, label in known.iter_rows()})
     labels = [_LABELS.get(key) for key in bars.select("symbol", "ts").iter_rows()]
-    return _weigh(bars, 10 * pl.Series("label", labels, dtype=pl.Float64).to_frame()["label"])
+    return _weigh(bars, 10 * pl.Series("label", labels, dtype=pl.Float64))
 
 
 @functools.cache
@@ -543,6 +543,18 @@ def one_cell(strategy: PlantedPanel, panel: Panel) -> Matrix:
     return _level(np.where(panel.close == strategy.params.close, ahead, 0.0))
 
 
+def one_cells_shape(strategy: PlantedPanel, panel: Panel) -> Matrix:
+    """Only whether the bar after one bar closes above its open."""
+    rises = np.roll(panel.close, -1, axis=0) > np.roll(panel.open, -1, axis=0)
+    return _level(((panel.close == strategy.params.close) & rises).astype(float))
+
+
+def one_cell_far(strategy: PlantedPanel, panel: Panel) -> Matrix:
+    """Whether the price is higher fifteen bars after one bar."""
+    rises = np.roll(panel.close, -15, axis=0) > panel.close
+    return _level(((panel.close == strategy.params.close) & rises).astype(float))
+
+
 #: Leaks in arrays. All must be caught.
 PANEL_LEAKS: Mapping[str, PanelPlan] = {
     "rolled": (rolled, 5),
@@ -557,6 +569,8 @@ PANEL_LEAKS: Mapping[str, PanelPlan] = {
     "dates_in_the_code": (dates_in_the_code, 5),
     "row_of_the_panel": (row_of_the_panel, 5),
     "one_cell": (one_cell, 5),
+    "one_cells_shape": (one_cells_shape, 5),
+    "one_cell_far": (one_cell_far, 5),
 }
 
 

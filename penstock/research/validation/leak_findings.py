@@ -1,14 +1,23 @@
 """What the leak proof finds: a peek at later bars, and a memory that is longer than declared."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+#: Weights that differ by less are equal: moving sums round differently on other bars.
+TOLERANCE = 1e-12
 
 
 class Change(StrEnum):
     """What was done to the bars before the weights were decided again."""
 
-    NOTHING = "decided once more on the same bars"
+    NOTHING = "nothing changed"
     REMOVED = "later bars removed"
     CHANGED = "later bars changed"
     DATES = "all bars moved to other dates"
@@ -69,6 +78,8 @@ class LongMemory:
     """The smallest warm-up with which the decisions agreed; None where none did."""
     tried_bars: int
     """The longest warm-up that was tried."""
+    is_changed: bool = False
+    """Whether the bars before the last ones were other ones; if not, they were taken away."""
 
     def sentence(self) -> str:
         """Return what is remembered too long in one sentence."""
@@ -78,9 +89,10 @@ class LongMemory:
             else f"{self.sufficient_bars:,} would do"
         )
         before, after = _texts(self.before, self.after)
+        where = "with others before" if self.is_changed else "with"
         return (
             f"{self.symbol} at {self.ts:%Y-%m-%d %H:%M}: weight {before} with all earlier bars, "
-            f"{after} with the last {self.kept_bars:,}; its warm-up is {self.warmup_bars:,}, "
+            f"{after} {where} the last {self.kept_bars:,}; its warm-up is {self.warmup_bars:,}, "
             f"{would_do}"
         )
 
@@ -112,6 +124,19 @@ class LeakProof:
     def passed(self) -> bool:
         """Whether it sees no later bars, and remembers no longer than it says."""
         return not self.leaks and self.memory is None
+
+
+def differs(one: Matrix, other: Matrix) -> npt.NDArray[np.bool_]:
+    """Return where weights differ. NaN, "no decision", equals NaN only."""
+    apart: npt.NDArray[np.bool_] = np.abs(one - other) > TOLERANCE
+    apart |= np.isnan(one) != np.isnan(other)
+    return apart
+
+
+def weight_at(weights: Matrix, row: int, column: int) -> float | None:
+    """Return one weight; None for NaN."""
+    value = float(weights[row, column])
+    return None if math.isnan(value) else value
 
 
 def _texts(before: float | None, after: float | None) -> tuple[str, str]:

@@ -22,16 +22,15 @@ What the proof does not find: a peek at one bar alone that is more than BLOCK_BA
 depends on the clock alone and not on bars, and a table that is looked up by price.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from penstock.core.bars import VALUE_COLUMNS
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError
 from penstock.core.panel import Panel
@@ -53,13 +52,18 @@ from penstock.research.validation.bar_changes import (
     until,
 )
 from penstock.research.validation.fresh_strategy import FreshStrategy
-from penstock.research.validation.leak_findings import Change, Leak, LeakProof, LongMemory
+from penstock.research.validation.leak_findings import (
+    Change,
+    Leak,
+    LeakProof,
+    LongMemory,
+    differs,
+    weight_at,
+)
 
 #: Called with the number of evaluations that are done, and the number of all.
 OnEvaluation = Callable[[int, int], None]
 
-#: Weights that differ by less are equal: moving sums round differently on other bars.
-TOLERANCE = 1e-12
 #: The number of prefixes and of windows.
 PLACES = 12
 #: The number of cuts in doubt that are decided one by one, of one evaluation of the comb.
@@ -300,17 +304,23 @@ class _Proof:
             needed = max(needed, int(earlier[apart].max()) + 1)
             at, column = (int(place) for place in np.argwhere(apart)[0])
             if found is None or earlier[at, column] < found.kept_bars:
-                found = LongMemory(
-                    symbol=self.panel.symbols[column],
-                    ts=self.panel.ts[at],
-                    warmup_bars=self.warmup,
-                    before=_at(self.truth, at, column),
-                    after=_at(again, at, column),
-                    kept_bars=int(earlier[at, column]),
-                    sufficient_bars=None,
-                    tried_bars=warmup,
-                )
+                found = self._remembered(window, again, at, column)
         return found, needed
+
+    def _remembered(
+        self, window: Panel, again: Matrix, row: int, column: int, is_changed: bool = False
+    ) -> LongMemory:
+        return LongMemory(
+            symbol=self.panel.symbols[column],
+            ts=self.panel.ts[row],
+            warmup_bars=self.warmup,
+            before=weight_at(self.truth, row, column),
+            after=weight_at(again, row, column),
+            kept_bars=int(window.present[:row, column].sum()),
+            sufficient_bars=None,
+            tried_bars=self.warmup,
+            is_changed=is_changed,
+        )
 
     def _combed(
         self, teeth: list[list[int]], memory: LongMemory | None
@@ -329,16 +339,34 @@ class _Proof:
             if found:
                 return found, memory, cuts
             apart = differs(self.truth[rows], again[rows])
-            for row in [
-                row for row, is_apart in zip(rows, apart.any(axis=1), strict=True) if is_apart
-            ][:SUSPECTS]:
+            for place, row in enumerate(np.asarray(rows)[apart.any(axis=1)].tolist()):
                 alone = self._decided(changes.only(changed, row))
                 found = self._leaks(self.truth, alone, Change.CHANGED, row)
                 if found:
                     return [replace(found[0], count=int(apart.sum()))], memory, cuts
-                if memory is None:
-                    memory = self._memory([row])
+                memory = memory or self._older(changed, row)
+                if memory is not None and place >= SUSPECTS:
+                    break
         return [], memory, cuts
+
+    def _older(self, changed: Panel, row: int) -> LongMemory | None:
+        """Compare the decision at a row with one where bars before its window are as in `changed`.
+
+        A window may not show it: what is remembered may not have happened yet.
+        """
+        window = from_window(self.panel, row, self.warmup)
+        kept = window.present.copy()
+        kept[row + 1 :] = True
+        values = {
+            name: np.where(kept, getattr(self.panel, name), getattr(changed, name))
+            for name in VALUE_COLUMNS
+        }
+        again = self._decided(replace(self.panel, **values))
+        apart = np.flatnonzero(differs(self.truth[row], again[row]))
+        if not len(apart):
+            return None
+        column = int(apart[0])
+        return self._memory([row]) or self._remembered(window, again, row, column, is_changed=True)
 
     def _leaks(
         self, truth: Matrix, again: Matrix, change: Change, cut: int | None = None, begin: int = 0
@@ -354,24 +382,13 @@ class _Proof:
                 change,
                 self.panel.symbols[column],
                 self.panel.ts[begin + row],
-                _at(truth, row, column),
-                _at(again, row, column),
+                weight_at(truth, row, column),
+                weight_at(again, row, column),
                 None if cut is None else self.panel.ts[cut],
                 len(apart),
                 "" if self.failure is None else f"{type(self.failure).__name__}: {self.failure}",
             )
         ]
-
-
-def differs(one: Matrix, other: Matrix) -> npt.NDArray[np.bool_]:
-    """Return where weights differ. NaN, "no decision", equals NaN only."""
-    apart: npt.NDArray[np.bool_] = np.abs(one - other) > TOLERANCE
-    return apart | (np.isnan(one) != np.isnan(other))
-
-
-def _at(weights: Matrix, row: int, column: int) -> float | None:
-    value = float(weights[row, column])
-    return None if math.isnan(value) else value
 
 
 def _listings(panel: Panel) -> list[int]:

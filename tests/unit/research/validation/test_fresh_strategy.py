@@ -1,6 +1,7 @@
 """A strategy that is built anew knows nothing of what its class was shown before."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -51,7 +52,7 @@ def counted():
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """An installed package with a strategy, and two modules that keep something."""
     folder = tmp_path / "my_fund"
     folder.mkdir()
@@ -62,7 +63,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(tmp_path))
     import my_fund.counting  # type: ignore[import-not-found]  # made a moment ago
 
-    yield my_fund.counting  # type: ignore[misc]  # a fixture
+    yield my_fund.counting
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_fund"]:
         del sys.modules[name]
 

@@ -126,6 +126,26 @@ def test_warmup_that_is_too_short_is_no_peek_at_later_bars(
         assert f"{proof.memory.sufficient_bars} would do" in proof.memory.sentence()
 
 
+def test_memory_of_what_has_not_happened_yet_is_found(walk: Walk) -> None:
+    """Out for sixty bars after a jump, in a history without one: no window differs, and the day
+    after a jump live trading would.
+    """
+
+    class Shy(_Local):
+        @property
+        def warmup_bars(self) -> int:
+            return 20
+
+        def target_weights(self, panel: Panel) -> Matrix:
+            jump = np.abs(panel.momentum(1)) > 0.2
+            return np.where(panel.max(60, of=jump.astype(float)) > 0, 0.0, 0.1)
+
+    proof = leak_proof(Shy(), walk(symbols=2, bars=400))
+    assert proof.leaks == ()
+    assert proof.memory is not None
+    assert "0 with others before the last 20; its warm-up is 20" in proof.memory.sentence()
+
+
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_shipped_strategies_pass_on_a_walk_and_on_coarse_ticks(name: str, walk: Walk) -> None:
     """Prices on ticks equal their own average often; how a moving sum rounds must not decide what
