@@ -24,8 +24,8 @@ from penstock.monitoring.returns import performance_of
 MAX_ROWS = 500
 #: What the columns of a table of positions mean.
 _POSITIONS_TEXT = (
-    "A price is the newest stored close, or that of the account's newest trade where no bar is "
-    "stored; its age is by the venue's time. "
+    "A price is the newest that is known: the last stored close, or a fill that is newer. Its age "
+    "is by the venue's time. "
     "Unrealised profit is the quantity times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )

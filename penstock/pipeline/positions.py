@@ -1,9 +1,10 @@
-"""What an account holds, at the newest stored prices: closes of bars, and its own trades."""
+"""What an account holds, at the newest prices that are known: closes of stored bars, and fills."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, VenueError
@@ -19,7 +20,7 @@ _BARS_BACK = 5
 
 @use_case
 def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings:
-    """Return what the portfolio's account holds by its ledger, at the last stored prices.
+    """Return what the portfolio's account holds by its ledger, at the newest prices that are known.
 
     No venue is asked for a price. The practice exchange is asked for its time, if it answers: the
     prices have no age else.
@@ -33,20 +34,19 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         quote,
         balances,
         platform.ledger.entry_prices(account) if held else {},
-        _prices(platform, account, held),
+        _prices(platform, held),
         _now(platform),
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
     )
 
 
-def _prices(platform: Platform, account: str, symbols: Collection[str]) -> dict[str, LastPrice]:
-    """Return the newest stored close of each symbol, else the price of the account's newest trade.
+def _prices(platform: Platform, symbols: Collection[str]) -> dict[str, LastPrice]:
+    """Return the newest price of each symbol: its last stored close, or a fill that is newer.
 
-    A trade of our own has paid the spread: a close says better what the market is at.
+    A bar that closed before the account bought says nothing of what it holds since.
     """
-    closes = newest(_closes(platform, symbols))
-    return {**dict(_trades(platform, account, set(symbols) - set(closes))), **closes}
+    return newest(chain(_fills(platform, symbols), _closes(platform, symbols)))
 
 
 def _closes(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:
@@ -70,17 +70,15 @@ def _closes_since(
     last = bars.group_by("symbol", maintain_order=True).last()
     for symbol, opened, close in last.select("symbol", "ts", "close").iter_rows():
         if close > 0:
-            yield symbol, LastPrice(Decimal(str(close)), opened + timeframe.duration)
+            closed = opened + timeframe.duration
+            yield symbol, LastPrice(Decimal(str(close)), closed, f"{timeframe} bar")
 
 
-def _trades(
-    platform: Platform, account: str, symbols: Collection[str]
-) -> Iterator[tuple[str, LastPrice]]:
-    """Yield the price of the account's newest trade of each symbol."""
-    marks = {mark.symbol: mark.since for mark in platform.control_store.trade_marks(account)}
-    for symbol in sorted({*symbols} & {*marks}):
-        for fill in platform.ledger.fills(account, symbol, marks[symbol])[-1:]:
-            yield symbol, LastPrice(fill.price, fill.at)
+def _fills(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:
+    """Yield the price of the newest fill of each symbol, by any account of the environment."""
+    accounts = [account.name for account in platform.environment.accounts.values()]
+    for symbol, fill in platform.ledger.newest_fills(accounts, symbols).items():
+        yield symbol, LastPrice(fill.price, fill.at, "fill")
 
 
 def _now(platform: Platform) -> datetime | None:

@@ -214,6 +214,12 @@ class OrderReader(Protocol):
         """Return the account's fills that were traded at or after `since`, the oldest first."""
         ...
 
+    def newest_fills(
+        self, accounts: Collection[str], symbols: Collection[str]
+    ) -> Mapping[str, Fill]:
+        """Return by symbol the fill that any of the accounts traded last; one without is absent."""
+        ...
+
 
 class HoldingsReader(Protocol):
     """What an account has, what it paid for it, and how much it has done.

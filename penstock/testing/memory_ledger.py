@@ -352,6 +352,13 @@ class MemoryLedger:
             if symbol in (None, fill.symbol) and (since is None or fill.at >= since)
         ]
 
+    def newest_fills(
+        self, accounts: Collection[str], symbols: Collection[str]
+    ) -> Mapping[str, Fill]:
+        known = sorted(self.trades.values(), key=lambda fill: fill.at)
+        ours = known if self.account in accounts else []
+        return {fill.symbol: fill for fill in ours if fill.symbol in symbols}
+
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
         return entry_prices(self.fills(account))
 

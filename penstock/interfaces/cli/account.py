@@ -53,7 +53,7 @@ def positions(
         bool, typer.Option("--json", help="As JSON: amounts are texts, null is unknown.")
     ] = False,
 ) -> None:
-    """What an account holds: price, value, weight and unrealised profit at the last stored prices.
+    """What an account holds: price, value, weight and unrealised profit at the newest known prices.
 
     Example: `penstock positions --portfolio minute --json`
     """

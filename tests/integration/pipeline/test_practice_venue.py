@@ -10,10 +10,11 @@ from decimal import Decimal
 import ccxt
 import pytest
 
-from penstock.core.amounts import to_step
+from penstock.core.amounts import money, to_step
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.monitoring.tables import figures_table
+from penstock.pipeline.ingest import ingest_timeframe
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
 from penstock.settings import Settings
@@ -170,28 +171,44 @@ def test_report_needs_no_keys(place: Place) -> None:
     assert again.path.is_file()
 
 
-def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
-    """Price, value, weight, entry and age agree with the bars and the ledger, in the command and in
-    its JSON.
+def test_positions_are_valued_at_the_newest_price_that_is_known(place: Place) -> None:
+    """Just after buying that is the fill, not the close before it: nothing is won. A bar that
+    closed since takes its place. Command, JSON, status and report have the same figures.
     """
-    slot = trade_tomorrow(place)
-    record = json.loads(said(place, "positions", "--json"))
-    bars = place.platform.bars.read_bars("practice", Timeframe.D1, ["BTC/USDT", "ETH/USDT"])
-    closes = dict(bars.group_by("symbol").last().select("symbol", "close").iter_rows())
+    trade_tomorrow(place)
+    last = {fill.symbol: fill for fill in place.ledger.fills(ACCOUNT)}
     entries = place.ledger.entry_prices(ACCOUNT)
+    record = json.loads(said(place, "positions", "--json"))
     held = {each["symbol"]: each for each in record["positions"]}
-    assert held.keys() == entries.keys() == closes.keys()
+    assert held.keys() == entries.keys() == last.keys() == {"BTC/USDT", "ETH/USDT"}
     for symbol, each in held.items():
-        price, quantity = Decimal(str(closes[symbol])), Decimal(each["quantity"])
-        assert Decimal(each["price"]) == price
-        assert each["price_at"] == slot.isoformat()
+        price, quantity = last[symbol].price, Decimal(each["quantity"])
+        assert (Decimal(each["price"]), each["price_source"]) == (price, "fill")
+        assert each["price_at"] == last[symbol].at.isoformat()
         assert 0 <= each["price_age_seconds"] < 3600
         assert Decimal(each["value"]) == pytest.approx(quantity * price, abs=Decimal("1e-8"))
         gain = quantity * (price - entries[symbol])
         assert Decimal(each["unrealised"]) == pytest.approx(gain, abs=Decimal("1e-8"))
+    equity = Decimal(record["equity"])
+    lost = sum(Decimal(each["unrealised"]) for each in held.values())
+    fees = sum(fill.fee * fill.price for fill in last.values())
+    assert lost == pytest.approx(equity - 100_000, abs=Decimal("1e-6"))
+    assert lost == pytest.approx(-fees, rel=Decimal("1e-3")), "fees are all that was lost"
     assert sum(each["weight"] for each in held.values()) + record["cash_weight"] == pytest.approx(1)
-    assert "at the last prices" in said(place, "positions")
-    assert "BTC/USDT" in said(place, "status").partition("Positions of daily")[2]
+    holdings = report_account(place.platform, ACTOR, "daily").holdings
+    assert holdings.equity == pytest.approx(equity, abs=Decimal("1e-8"))
+    sentence = f"equity is {money(equity, 'USDT')} USDT at the last prices"
+    for shown in (said(place, "positions"), said(place, "status").partition("Positions of")[2]):
+        assert sentence in " ".join(shown.split())
+        assert "fill" in shown
+    slot = place.tomorrow()
+    ingest_timeframe(place.platform, ACTOR, Timeframe.D1)
+    record = json.loads(said(place, "positions", "--json"))
+    bars = place.platform.bars.read_bars("practice", Timeframe.D1, sorted(last))
+    closes = dict(bars.group_by("symbol").last().select("symbol", "close").iter_rows())
+    for each in record["positions"]:
+        assert Decimal(each["price"]) == Decimal(str(closes[each["symbol"]]))
+        assert (each["price_source"], each["price_at"]) == ("1d bar", slot.isoformat())
 
 
 def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:
