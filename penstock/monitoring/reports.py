@@ -26,7 +26,7 @@ MAX_ROWS = 500
 _POSITIONS_TEXT = (
     "A price is the newest that is known: the last stored close, or a fill that is newer. Its age "
     "is by the venue's time. "
-    "Unrealised profit is the quantity times the price less the entry price, the average price "
+    "Unrealised profit is what was bought times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )
 #: So few slots are drawn as points too: a line needs two, and a day's change is to be seen.

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from itertools import chain
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, VenueError
@@ -33,20 +32,12 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         account,
         quote,
         balances,
-        platform.ledger.entry_prices(account) if held else {},
-        _prices(platform, held),
+        platform.ledger.cost_bases(account) if held else {},
+        newest([*_fills(platform, account, held), *_closes(platform, held)]),
         _now(platform),
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
     )
-
-
-def _prices(platform: Platform, symbols: Collection[str]) -> dict[str, LastPrice]:
-    """Return the newest price of each symbol: its last stored close, or a fill that is newer.
-
-    A bar that closed before the account bought says nothing of what it holds since.
-    """
-    return newest(chain(_fills(platform, symbols), _closes(platform, symbols)))
 
 
 def _closes(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:
@@ -74,11 +65,14 @@ def _closes_since(
             yield symbol, LastPrice(Decimal(str(close)), closed, f"{timeframe} bar")
 
 
-def _fills(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:
-    """Yield the price of the newest fill of each symbol, by any account of the environment."""
-    accounts = [account.name for account in platform.environment.accounts.values()]
-    for symbol, fill in platform.ledger.newest_fills(accounts, symbols).items():
-        yield symbol, LastPrice(fill.price, fill.at, "fill")
+def _fills(
+    platform: Platform, account: str, symbols: Collection[str]
+) -> Iterator[tuple[str, LastPrice]]:
+    """Yield the price of the account's newest fill of each symbol."""
+    marks = {mark.symbol: mark.since for mark in platform.control_store.trade_marks(account)}
+    for symbol in sorted({*symbols} & {*marks}):
+        for fill in platform.ledger.fills(account, symbol, marks[symbol])[-1:]:
+            yield symbol, LastPrice(fill.price, fill.at, "fill")
 
 
 def _now(platform: Platform) -> datetime | None:

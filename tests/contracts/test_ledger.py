@@ -460,25 +460,6 @@ def test_fills_and_unsettled_orders_can_be_asked_for_alone(
     assert (found.request, found.filled_quantity) == (over.request, Decimal("1.5"))
 
 
-def test_newest_fill_of_each_symbol_is_found_by_when_it_traded(
-    ledger: Ledger, lease: Lease, rebalance_id: int
-) -> None:
-    """Not by when it was booked. A symbol and an account without fills are absent."""
-    first, second = (sent(ledger, lease, rebalance_id, planned("2")) for _ in range(2))
-    other = sent(ledger, lease, rebalance_id, planned("1", symbol="ETH/USDT"))
-    ledger.book_fill(lease, replace(fill_of(first, "9", "1", "120"), at=AT + timedelta(minutes=1)))
-    ledger.book_fill(lease, fill_of(second, "1", "1", "110"))
-    ledger.book_fill(lease, fill_of(other, "5", "1", "30"))
-    accounts, symbols = [lease.account, "nobody"], ["BTC/USDT", "ETH/USDT", "ADA/USDT"]
-    found = ledger.newest_fills(accounts, symbols)
-    assert {symbol: fill.price for symbol, fill in found.items()} == {
-        "BTC/USDT": Decimal(120),
-        "ETH/USDT": Decimal(30),
-    }
-    assert list(ledger.newest_fills(accounts, symbols[1:])) == ["ETH/USDT"]
-    assert ledger.newest_fills(["nobody"], symbols) == ledger.newest_fills(accounts, []) == {}
-
-
 def test_fills_lead_from_partial_to_full_and_beyond(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:

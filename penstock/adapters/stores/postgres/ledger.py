@@ -16,21 +16,23 @@ from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.entry_rows import read_entries
 from penstock.adapters.stores.postgres.fence import fenced
 from penstock.adapters.stores.postgres.ledger_rows import (
+    BY_TIME,
     FILL,
     IN_SEQUENCE,
     OF_REBALANCE,
+    OF_SYMBOL,
     REBALANCE_COLUMNS,
     SELECT_BEGINNING,
+    SELECT_FILLS,
     SELECT_NAMED,
-    SELECT_NEWEST_FILLS,
     SELECT_ORDERS,
     SELECT_SHORT,
     SELECT_TOTALS,
     SELECT_UNSETTLED,
+    SINCE,
     UNFINISHED,
     order_of,
     rebalance_of,
-    select_fills,
     totals_of,
 )
 from penstock.adapters.stores.postgres.order_events import (
@@ -42,6 +44,7 @@ from penstock.adapters.stores.postgres.order_events import (
 from penstock.adapters.stores.postgres.risk_rows import write_equity
 from penstock.core.account_totals import AccountTotals
 from penstock.core.alerts import Alert
+from penstock.core.cost_basis import CostBasis
 from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
@@ -347,24 +350,17 @@ class PostgresLedger:
         self, account: str, symbol: str | None = None, since: datetime | None = None
     ) -> Sequence[Fill]:
         """Return the account's booked fills that were traded at or after `since`, oldest first."""
-        question = select_fills(of_symbol=symbol is not None, since=since is not None)
+        question = (
+            SELECT_FILLS + OF_SYMBOL * (symbol is not None) + SINCE * (since is not None) + BY_TIME
+        )
         with self._database.reading() as connection:
             rows = connection.execute(
                 question.encode(), {"account": account, "symbol": symbol, "since": since}
             ).fetchall()
         return [FILL.value(row) for row in rows]
 
-    def newest_fills(
-        self, accounts: Collection[str], symbols: Collection[str]
-    ) -> Mapping[str, Fill]:
-        """Return by symbol the fill that any of the accounts traded last."""
-        wanted = {"accounts": list(accounts), "symbols": list(symbols)}
-        with self._database.reading() as connection:
-            rows = connection.execute(SELECT_NEWEST_FILLS.encode(), wanted).fetchall()
-        return {fill.symbol: fill for fill in map(FILL.value, rows)}
-
-    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what the fills have left, by symbol. Newer fills are
+    def cost_bases(self, account: str) -> Mapping[str, CostBasis]:
+        """Return what the fills have left and what was paid for it, by symbol. Newer fills are
         added to the checkpoint.
         """
         with self._database.transaction() as connection:

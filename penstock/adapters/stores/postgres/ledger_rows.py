@@ -63,19 +63,10 @@ SELECT_BEGINNING = """
                     (SELECT min(slot) FROM rebalance WHERE account = %(account)s))
 """
 
-_SELECT_FILLS = f"SELECT {FILL.listed()} FROM fill WHERE account = %(account)s"  # noqa: S608 - our own constant
-_OF_SYMBOL = " AND symbol = %(symbol)s"
-_SINCE = " AND at >= %(since)s"
-#: One look into the index per account and symbol, however many fills there are.
-SELECT_NEWEST_FILLS = f"""
-    SELECT DISTINCT ON (found.symbol) {FILL.listed("found")}
-    FROM unnest(%(accounts)s::text[]) AS a(account)
-    CROSS JOIN unnest(%(symbols)s::text[]) AS s(symbol)
-    CROSS JOIN LATERAL (
-        SELECT * FROM fill WHERE fill.account = a.account AND fill.symbol = s.symbol
-        ORDER BY at DESC, sequence DESC LIMIT 1) AS found
-    ORDER BY found.symbol, found.at DESC, found.sequence DESC
-"""  # noqa: S608 - our own constants
+SELECT_FILLS = f"SELECT {FILL.listed()} FROM fill WHERE account = %(account)s"  # noqa: S608 - our own constant
+OF_SYMBOL = " AND symbol = %(symbol)s"
+SINCE = " AND at >= %(since)s"
+BY_TIME = " ORDER BY at, sequence"
 
 
 def _totals_of(rows: type[OrderRecord] | type[Fill], table: str) -> str:
@@ -99,11 +90,6 @@ SELECT_TOTALS = f"""
     LEFT JOIN (SELECT status, count(*) AS slots
                FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
 """  # noqa: S608 - our own constant
-
-
-def select_fills(of_symbol: bool, since: bool) -> str:
-    """Return the statement of an account's fills, of one symbol or since a time."""
-    return _SELECT_FILLS + _OF_SYMBOL * of_symbol + _SINCE * since + " ORDER BY at, sequence"
 
 
 def rebalance_of(row: Sequence[Any]) -> Rebalance:
