@@ -169,5 +169,5 @@ def _state(each: AccountHalt) -> str:
 
 
 def _resume(each: AccountHalt) -> str:
-    whose = "--all" if each.is_for_every_account else f"-p {each.portfolio}"
-    return f"`penstock resume {whose} --reason ...`"
+    whose = "" if each.is_for_every_account else f"-p {each.portfolio} "
+    return f"`penstock resume {whose}--reason ...`"
