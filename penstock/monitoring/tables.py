@@ -13,9 +13,24 @@ from penstock.core.account_totals import TOTALS
 from penstock.core.amounts import money, money_change, plain, to_step
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill
+from penstock.core.orders import EndCause, Fill, OrderState
 from penstock.monitoring.figures import AccountFigures
 from penstock.monitoring.positions import Holdings, Position
+
+#: The causes that a state names already.
+_PLAIN_ENDS = {
+    OrderState.FILLED: EndCause.FILLED,
+    OrderState.CANCELED: EndCause.CANCELLED,
+    OrderState.EXPIRED: EndCause.EXPIRED,
+}
+
+
+def _end(order: OrderRecord) -> str:
+    """Return why an order ended; "" where its state says so, or it works."""
+    if order.end_cause is None or order.end_cause is _PLAIN_ENDS.get(order.state):
+        return ""
+    return order.end_cause.value
+
 
 #: The columns of every table of orders, by heading: in reports, artifacts and the ledger's view.
 ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
@@ -26,7 +41,7 @@ ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
     "quantity": lambda order: plain(order.request.quantity),
     "filled": lambda order: plain(order.filled_quantity),
     "state": lambda order: order.state.value,
-    "ended": lambda order: "" if order.end_cause is None else order.end_cause.value,
+    "ended": _end,
     "version": lambda order: order.strategy_version,
     "reason": lambda order: order.reason,
 }

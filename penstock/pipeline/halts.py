@@ -27,6 +27,7 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, send_alerts
+from penstock.pipeline.slots import traded_portfolios
 from penstock.pipeline.unexpected import ANYTHING, described, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
@@ -181,7 +182,7 @@ def halt_trading(
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     change = _set_state(platform, actor, portfolio, state, reason, cancel, flatten)
     _show(on_change, change)
-    names = _traded(platform) if portfolio is None else [portfolio]
+    names = traded_portfolios(platform, actor) if portfolio is None else (portfolio,)
     if not (cancel or flatten):
         for name in names:
             send_alerts(platform, name)
@@ -210,7 +211,7 @@ def trading_states(platform: Platform, actor: Actor) -> TradingStates:
     """Return which accounts of the environment are halted, and which trade on."""
     states = [_in_force(platform, name) for name in platform.environment.accounts]
     active = [each for each in states if each.halt.state is TradingState.ACTIVE]
-    file, traded = platform.kill_switch_file, _traded(platform)
+    file, traded = platform.kill_switch_file, traded_portfolios(platform, actor)
     return TradingStates(
         halted=tuple(each for each in states if each not in active),
         trading=tuple(each for each in active if each.portfolio in traded),
@@ -221,15 +222,6 @@ def trading_states(platform: Platform, actor: Actor) -> TradingStates:
 def _in_force(platform: Platform, portfolio: str) -> AccountHalt:
     account = platform.environment.account_of(portfolio).name
     return AccountHalt(portfolio, account, platform.control_store.trading_state(account))
-
-
-def _traded(platform: Platform) -> list[str]:
-    """Return the portfolios whose account was ever traded from here."""
-    return [
-        name
-        for name, account in platform.environment.accounts.items()
-        if platform.ledger.rebalances(account.name, limit=1)
-    ]
 
 
 def _show(show: Callable[[_Shown], None], what: _Shown) -> None:

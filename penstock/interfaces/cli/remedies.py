@@ -2,6 +2,8 @@
 failed check. Only the command line knows its own commands.
 """
 
+from collections.abc import Sequence
+
 from penstock.core.breaks import BreakKind
 from penstock.core.errors import (
     NoBarsError,
@@ -82,6 +84,16 @@ def stopped_lines(stack: StoppedStack) -> list[str]:
 def break_remedy(kind: BreakKind, subject: str, portfolio: str) -> str:
     """Return what to do about a break, with the command that accepts it."""
     return remedy(kind, f"`penstock accept-break {subject} -p {portfolio} --reason ...`")
+
+
+def traded_elsewhere(portfolio: str, traded: Sequence[str]) -> str:
+    """Return which portfolios have traded, with the option that shows them, where the one that is
+    shown has not; "" else.
+    """
+    if portfolio in traded or not traded:
+        return ""
+    others = ", ".join(f"`-p {name}`" for name in traded)
+    return f"the portfolio {portfolio} has traded nothing here; others have: {others}"
 
 
 def locked_elsewhere(found: OpenBreaks) -> str:

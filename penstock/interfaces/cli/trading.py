@@ -51,9 +51,13 @@ def rebalance(
     wanted = parse_instant(slot) if slot else None
     with opened_platform() as platform:
         result = rebalance_slot(platform, operator(), portfolio, wanted)
+        if result.already_done:  # first: what follows is of an earlier run
+            say(result.summary())
         if result.rows():
-            out.print(table_of(rebalance_table(result), "Orders"))
-        say(result.summary())
+            title = "Orders of the earlier run" if result.already_done else "Orders"
+            out.print(table_of(rebalance_table(result), title))
+        if not result.already_done:
+            say(result.summary())
         if not (result.already_done or result.status is None):
             compared = reconcile_after_slot(platform, operator(), portfolio)
             if compared is not None and compared.found.breaks:

@@ -50,14 +50,19 @@ def order(name: str, state: OrderState, end_cause: EndCause | None) -> OrderReco
 
 
 def test_orders_are_shown_with_why_they_ended() -> None:
-    """Newest first; quantities keep their digits, an order that works has ended for no cause."""
+    """Newest first; quantities keep their digits, an order that works has ended for no cause. A
+    cause that the state names already is not said twice.
+    """
+    assert orders_table([order("a", OrderState.CANCELED, EndCause.STOPPED)])["ended"].to_list() == [
+        EndCause.STOPPED.value
+    ]
     orders = [
         order("old", OrderState.FILLED, EndCause.FILLED),
         order("new", OrderState.OPEN, None),
     ]
     new, old = orders_table(orders).rows()
     assert old == (
-        *(AT, "BTC/USDT", "a", "buy", "0.015", "0.015", "filled", "filled", "trend/1", "said"),
+        *(AT, "BTC/USDT", "a", "buy", "0.015", "0.015", "filled", "", "trend/1", "said"),
     )
     assert (new[6], new[7]) == ("open", "")
     assert orders_table(orders, newest_first=False).rows() == [old, new]
