@@ -75,10 +75,11 @@ class LossyStream:
 
 class ConsoleLines:
     """Renders lines for people. An alert is no line of a log there: its title and its time are one
-    line, its body stands below. `on_alert` is called with each line of its body.
+    line, its body stands below. `on_alert` is called with each line of its body, and says whether
+    it is written.
     """
 
-    def __init__(self, colors: bool, on_alert: Callable[[str], None]) -> None:
+    def __init__(self, colors: bool, on_alert: Callable[[str], bool]) -> None:
         self._on_alert = on_alert
         self._others = structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback
@@ -87,7 +88,8 @@ class ConsoleLines:
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
         if line.get("event") != ALERT:
             return self._others(logger, name, line)
-        self._on_alert(str(line["body"]))
+        if not self._on_alert(str(line["body"])):
+            raise structlog.DropEvent
         body = f"    {line['body']}"
         if line.get("line", 1) > 1:
             return body
@@ -100,13 +102,13 @@ def send_logs(
     *,
     libraries: bool = True,
     readable: bool = False,
-    on_alert: Callable[[str], None] = lambda _: None,
+    on_alert: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Write lines of at least a level ("info") to `stream` (default: standard error) from now on.
 
     They are JSON, but for a terminal; with `readable` they are for people everywhere. `on_alert` is
-    called with each line of an alert that is written for people. Without `libraries` the lines of
-    other libraries go where they went before.
+    called with each line of an alert that is for people, and says whether it is written. Without
+    `libraries` the lines of other libraries go where they went before.
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
     target = LossyStream(lambda: stream or sys.stderr)

@@ -70,6 +70,8 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
 _SAY_IT_THEMSELVES = frozenset({"status", "doctor", "up", "down", "demo"})
 #: Commands that run for long beside others: their log is read by machines.
 _SERVICES = frozenset({"trade", "exchange", "up"})
+#: Commands whose answer is what their alert says.
+_ANSWER_ALERTS = frozenset({"promote", "rollback"})
 #: The lines of the alerts that were shown: an error that one of them is, is not shown again.
 _alerted: list[str] = []
 #: Commands that work where nobody can read which stack the home has.
@@ -105,7 +107,7 @@ def main() -> None:
     """Run the command; a PenstockError becomes one sentence on stderr and exit code 1. So does an
     answer that could not be written, once the command has done what it was asked for.
     """
-    send_logs("warning", readable=True, on_alert=_alerted.append)
+    send_logs("warning", readable=True, on_alert=_shown_by(""))
     try:
         app()
     except SystemExit as ended:
@@ -128,6 +130,18 @@ def main() -> None:
             "stopped; what was committed stays, and running the command again goes on from there"
         )
         sys.exit(130)
+
+
+def _shown_by(command: str) -> Callable[[str], bool]:
+    """Return what says whether a line of an alert is shown beside the command's answer."""
+
+    def shown(line: str) -> bool:
+        if command in _ANSWER_ALERTS:
+            return False
+        _alerted.append(line)
+        return True
+
+    return shown
 
 
 def _say_lost(error: Exception) -> None:
@@ -153,7 +167,7 @@ def _root(
     work_with(followed.variables)
     process = Settings.of(os.environ).process
     is_service = command in _SERVICES
-    send_logs(process.log_level, readable=not is_service, on_alert=_alerted.append)
+    send_logs(process.log_level, readable=not is_service, on_alert=_shown_by(command))
     home = process.home
     for name, (mine, theirs) in followed.kept.items():
         err.print(
