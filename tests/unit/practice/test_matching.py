@@ -92,8 +92,8 @@ def test_volume_is_shared_between_orders(open_account: Sessions, frame: Frames) 
 def test_bar_that_others_took_fills_nothing_after_a_restart(
     open_account: Sessions, frame: Frames, tmp_path: Path
 ) -> None:
-    """A market order takes all of the first day, whose low is under a resting buy. A second exchange
-    on the journal of the first does not offer that day again.
+    """A market order takes all of the first day, whose low is under a resting buy. A second
+    exchange on the journal of the first does not offer that day again.
     """
     bars = {D: frame([flat(10.0, volume=10.0, reach=1.0), flat(10.0), flat(10.0)], D)}
     first = open_account(bars, Journal(tmp_path / "journal"))
