@@ -242,4 +242,5 @@ def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> N
     for name, path in (("public", "api/v3"), ("private", "api/v3"), ("sapi", "sapi/v1")):
         client.urls["api"][name] = f"{url}/{path}"
     client.urls["api"] |= {name: f"{url}/{name[:4]}/v1" for name in ("fapiPublic", "dapiPublic")}
-    assert client.fetch_balance()["total"] == {"USDT": 250}
+    held = {asset: total for asset, total in client.fetch_balance()["total"].items() if total}
+    assert held == {"USDT": 250}
