@@ -12,7 +12,7 @@ import structlog
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, lock_subjects, subject_assets
-from penstock.core.errors import IllegalTransitionError, PenstockError
+from penstock.core.errors import ForeignHaltError, IllegalTransitionError, PenstockError
 from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.remedies import remedy
@@ -196,13 +196,26 @@ def halt_trading(
 
 @use_case
 def resume_trading(
-    platform: Platform, actor: Actor, portfolio: str | None, reason: str
+    platform: Platform,
+    actor: Actor,
+    portfolio: str | None,
+    reason: str,
+    *,
+    of_other_environments: bool = False,
 ) -> StateChange:
     """Lift what was set on the portfolio's account, without a portfolio what was set on every
     account; return what is then in force.
 
-    A halt of one account, by an operator or by a limit, stays in force where none is named.
+    A halt of one account, by an operator or by a limit, stays in force where none is named. Raises
+    ForeignHaltError where a halt of every account binds accounts of another environment in the same
+    ledger, such as real ones, unless `of_other_environments` allows it.
     """
+    if portfolio is None and not of_other_environments:
+        own = {account.name for account in platform.environment.accounts.values()}
+        others = sorted(set(platform.ledger_history.accounts()) - own)
+        halt = platform.control_store.trading_state(EVERY_ACCOUNT)
+        if others and halt.state is not TradingState.ACTIVE:
+            raise ForeignHaltError(others)
     return _set_state(platform, actor, portfolio, TradingState.ACTIVE, reason)
 
 

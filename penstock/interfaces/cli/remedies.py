@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from penstock.core.breaks import BreakKind
 from penstock.core.errors import (
+    ForeignHaltError,
     NoBarsError,
     NoSearchError,
     NoSnapshotError,
@@ -137,6 +138,7 @@ def ending_remedy(ending: AccountEnding) -> str:
 
 #: What mends an error of each class, where no value of the error is part of the command.
 _ERROR_REMEDIES: dict[type[PenstockError], str] = {
+    ForeignHaltError: "`penstock resume --all --reason ...` lifts it for all of them",
     NoSnapshotError: "`penstock research` takes a new one",
     StoreUnavailableError: "`penstock up` starts the embedded one",
     SchemaError: "`penstock db migrate` migrates it",

@@ -192,7 +192,9 @@ def resume(
 
     with opened_platform() as platform:
         named = None if everything else portfolio
-        change = resume_trading(platform, operator(), named, reason)
+        change = resume_trading(
+            platform, operator(), named, reason, of_other_environments=everything
+        )
         say(change.summary())
         for sentence in not_active(trading_states(platform, operator())):
             say(f"still halted: {sentence}")

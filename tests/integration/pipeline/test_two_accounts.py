@@ -103,6 +103,22 @@ def test_halt_and_resume_are_for_every_account_and_with_a_portfolio_for_one(both
     assert "still halted" not in said(both, "resume", "--reason", "over")
 
 
+def test_resuming_in_one_environment_lifts_no_halt_of_another_unasked(both: Place) -> None:
+    """Practice and real money may share a ledger: a halt of all is lifted for the other only by a
+    command that says so.
+    """
+    both.platform.ledger.open_account("real-daily", "binance", "USDT")
+    said(both, "halt", "--reason", "the venue fails")
+    refused = penstock(both, "resume", "--reason", "practice goes on")
+    assert refused.returncode == 1
+    assert "real-daily of another environment" in refused.stderr
+    assert "`penstock resume --all --reason ...`" in refused.stderr
+    store = both.platform.control_store
+    assert store.trading_state("real-daily").state is TradingState.HALTED
+    said(both, "resume", "--all", "--reason", "over for all")
+    assert store.trading_state("real-daily").state is TradingState.ACTIVE
+
+
 def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Place) -> None:
     """The named account cannot be opened. The output says so, the exit code is 1, and the other
     account is flat.
