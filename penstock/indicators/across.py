@@ -14,8 +14,6 @@ _COUNTED_COLUMNS = 64
 def count(values: Matrix) -> Matrix:
     """Return how many columns have a number, of shape (rows, 1); NaN where none has."""
     out = np.empty((len(values), 1))
-    if values.shape[1] == 1:
-        return flagged(np.ones(values.shape, dtype=np.bool_), values)
     if compiles(values.size):
         _count(given(values), out)
     else:

@@ -16,7 +16,7 @@ def warm_up() -> None:
     values = np.random.default_rng(0).random((6, 5))
     for columns in (values, values[:, :1]):
         windows.mean(columns, 2)
-    windows.deviation(values, 2)
+        windows.deviation(columns, 2)
     windows.highest(values, 2)
     changes.log_growth(values, 1)
     smoothing.exponential(values, 2)

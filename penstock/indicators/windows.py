@@ -42,7 +42,7 @@ def deviation(values: Matrix, n: int) -> Matrix:
     work on differences from the mean, so prices far from zero lose nothing. The operations and
     their order are those of Polars' `rolling_std`.
     """
-    return _blocks(values, n, _deviation)
+    return _blocks(values, n, _fill_deviation)
 
 
 def highest(values: Matrix, n: int) -> Matrix:
@@ -91,6 +91,14 @@ def _sums(values: Matrix, n: int, divisor: float) -> Matrix:
             _sum_column(known, column, n, divisor, out)
 
     return _blocks(values, n, fill)
+
+
+def _fill_deviation(known: Matrix, n: int, out: Matrix) -> None:
+    if known.shape[1] >= _WIDE:
+        _deviation_rows(known, n, out)
+        return
+    for column in range(known.shape[1]):
+        _deviation_column(known, column, n, out)
 
 
 #: From so many columns on a row is added at once; fewer are added one column after another.
@@ -155,7 +163,7 @@ def _highest(values: Matrix, n: int, out: Matrix) -> None:
 
 
 @compiled
-def _deviation(values: Matrix, n: int, out: Matrix) -> None:
+def _deviation_rows(values: Matrix, n: int, out: Matrix) -> None:
     rows, columns = values.shape
     end_mean, end_squares = np.zeros((n + 1, columns)), np.zeros((n + 1, columns))
     mean, squares = np.zeros(columns), np.zeros(columns)
@@ -189,3 +197,35 @@ def _deviation(values: Matrix, n: int, out: Matrix) -> None:
                     end_squares[j, k] = (0.0 if last else end_squares[j + 1, k]) + (
                         values[block + j, k] - end_mean[j, k]
                     ) * apart
+
+
+@compiled
+def _deviation_column(values: Matrix, k: int, n: int, out: Matrix) -> None:
+    # As _deviation_rows, with both ends of a block side by side as in _sum_column.
+    rows = len(values)
+    end_mean, end_squares = np.zeros(n + 1), np.zeros(n + 1)
+    next_mean, next_squares = np.zeros(n + 1), np.zeros(n + 1)
+    for block in range(0, rows, n):
+        mean, squares, late_mean, late_squares = 0.0, 0.0, 0.0, 0.0
+        for j in range(min(n, rows - block)):
+            apart = values[block + j, k] - mean
+            mean += apart / (j + 1)
+            squares += (values[block + j, k] - mean) * apart
+            if block + n < rows and j < n - 1:
+                late = values[block + n - 1 - j, k]
+                apart = late - late_mean
+                late_mean += apart / (j + 1)
+                late_squares += (late - late_mean) * apart
+                next_mean[n - 1 - j], next_squares[n - 1 - j] = late_mean, late_squares
+            if block + j < n - 1:
+                continue
+            older = n - 1 - j
+            both = squares
+            if older:
+                apart = end_mean[j + 1] - mean
+                joined = mean + apart * (older / n)
+                both += end_squares[j + 1] + older * (end_mean[j + 1] - joined) * apart
+            variance = both / (n - 1)
+            out[block + j, k] = np.sqrt(0.0 if variance < 0 else variance)
+        end_mean, next_mean = next_mean, end_mean
+        end_squares, next_squares = next_squares, end_squares

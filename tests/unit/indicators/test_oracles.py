@@ -228,6 +228,7 @@ def test_ta_lib_works_through_the_panel() -> None:
         lambda x: across.total(np.hstack([x / k for k in (1, 3, 7, 11, 13)])),
         lambda x: across.flagged(x > 100, x),
         lambda x: windows.mean(x[:, :2], 7),
+        lambda x: windows.deviation(x[:, :2], 7),
         lambda x: np.array([across.over_bounds(x, 99, 101), across.largest_sum(x)]),
     ],
 )
@@ -284,6 +285,16 @@ def test_long_history_costs_no_digits() -> None:
     print(f"relative error of a mean: {errors[0]:.1e}, of one by prefix sums {errors[1]:.1e}")
     assert errors[0] < 1e-15 * 3
     assert errors[1] > 100 * errors[0]
+
+
+@pytest.mark.parametrize("n", [2, 7, 30])
+def test_column_by_itself_is_that_column_among_others(n: int) -> None:
+    """Few columns are done by another loop than many: no digit shows it."""
+    values = np.cumsum(np.random.default_rng(4).normal(size=(901, 5)), axis=0)
+    values[400, 2] = np.nan
+    for work in (windows.deviation, windows.highest, windows.lowest, windows.total):
+        alone, among = work(values[:, 2:3], n), work(values, n)[:, 2:3]
+        assert np.array_equal(alone, among, equal_nan=True)
 
 
 def test_rank_of_many_symbols_is_that_of_few() -> None:
