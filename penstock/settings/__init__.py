@@ -26,6 +26,7 @@ from penstock.settings.environments import (
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import (
     StackSecret,
+    has_practice_keys,
     practice_keys,
     secret,
     stack_secret,
@@ -47,6 +48,7 @@ __all__ = [
     "TimeframeHistory",
     "Universe",
     "VenueSettings",
+    "has_practice_keys",
     "practice_keys",
     "secret",
     "stack_secret",

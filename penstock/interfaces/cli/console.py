@@ -241,7 +241,7 @@ def checks_view(checks: Sequence[HealthCheck]) -> Table:
     for name in ("", "what", "seen", "remedy"):
         table.add_column(name, overflow="fold")
     for check in checks:
-        mark = "[green]ok[/]" if check.ok else "[red]bad[/]"
-        remedy = "" if check.ok else CHECK_REMEDIES[check.cause]
+        mark = "[yellow]warn[/]" if check.warning else "[green]ok[/]" if check.ok else "[red]bad[/]"
+        remedy = "" if check.ok and not check.warning else CHECK_REMEDIES[check.cause]
         table.add_row(mark, check.subject, check.seen.replace("[", "\\["), remedy)
     return table
