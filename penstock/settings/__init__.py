@@ -152,6 +152,11 @@ class Settings:
         """Return the study called `name` in configs/research.yaml."""
         return self._read_entry("research.yaml", name, Study, "study")
 
+    def studies_of(self, model: str) -> list[str]:
+        """Return the studies of configs/research.yaml whose candidates are versions of `model`."""
+        names = load_yaml(self.process.configs / "research.yaml")
+        return [name for name in names if self.study(name).register_as == model]
+
     def promotion(self, study: str) -> PromotionThresholds:
         """Return what configs/promotion.yaml asks of a study's candidates."""
         return self._read_entry("promotion.yaml", study, PromotionThresholds, "study")
