@@ -145,7 +145,13 @@ class Settings:
         return self._read("risk.yaml", RiskLimits)
 
     def portfolio(self, name: str) -> Portfolio:
-        """Return the portfolio called `name` in configs/portfolio.yaml."""
+        """Return the portfolio called `name` in configs/portfolio.yaml.
+
+        Raises ConfigError; for a name that is nowhere, with the sentence of `account_of`.
+        """
+        known = ("portfolio.yaml", name) in self._entries
+        if not known and name not in load_yaml(self.process.configs / "portfolio.yaml"):
+            self.environment.account_of(name)
         return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
 
     def study(self, name: str) -> Study:
