@@ -20,8 +20,8 @@ def rebalance_portfolio(portfolio: str = "daily", slot: datetime | None = None) 
     is done twice.
 
     Each slot has a task and a time limit of its own. A slot that fails does not stop a newer one.
-    What the slots left to compare is compared at the end. A portfolio that never had a champion ends
-    as Skipped: the promotion that it waits for is no fault.
+    What the slots left to compare is compared at the end. A portfolio that never had a champion
+    ends as Skipped: the promotion that it waits for is no fault.
     """
     idle = find_idle_reason(portfolio)
     if idle:

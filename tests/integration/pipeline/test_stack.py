@@ -249,7 +249,7 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     auth = stack.secret("prefect-auth")
     with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_API_AUTH_STRING: auth}):
         state: State[Any] = rebalance_portfolio("daily", return_state=True)
-        idle: State[Any] = rebalance_portfolio("minute", return_state=True)
+        idle: State[Any] = rebalance_portfolio("first-day", return_state=True)
     assert (idle.name, (idle.message or "")[:14]) == ("Skipped", "nothing trades"), idle.message
     assert state.is_failed()
     assert "HTTP 503" in (state.message or "")
