@@ -423,7 +423,7 @@ def test_account_that_never_traded_and_has_no_champion_is_left_alone(place: Plac
     trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     vars(place.platform).update(registry=NoVersion())
     assert why_idle(place.platform, ACTOR, "daily") == ""
-    with pytest.raises(ConfigError, match="portfolio 'nobody' is not in"):
+    with pytest.raises(ConfigError, match="no account for portfolio 'nobody'"):
         why_idle(place.platform, ACTOR, "nobody")
 
 
