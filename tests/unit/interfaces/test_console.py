@@ -65,9 +65,14 @@ def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() ->
 
 
 ROW = {
-    **{"position": "ADA/USDT", "quantity": "160,000.1", "entry_price": "0.5512"},
-    **{"price": "95,514.00", "value": "18,820.11", "weight": "18.8%"},
-    **{"unrealised": "-1,003.20", "price_age": "13 h"},
+    "position": "ADA/USDT",
+    "quantity": "160,000.1",
+    "entry_price": "0.5512",
+    "price": "95,514.00",
+    "value": "18,820.11",
+    "weight": "18.8%",
+    "unrealised": "-1,003.20",
+    "price_age": "13 h",
 }
 
 
