@@ -83,6 +83,7 @@ class FittingTable:
             header_style="bold",
             caption=self.caption,
             show_header=any(shown),
+            min_width=min(len(self.title) + 1, width),
         )
         for name, column_width in zip(shown, _widths(least, most, left), strict=True):
             side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
