@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -19,8 +20,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(place: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the account in memory."""
+def run(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command on the account in memory, in a home that never had a stack."""
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PENSTOCK_ENV", raising=False)
 
     @contextmanager
     def opened() -> Iterator[Platform]:
@@ -81,15 +84,12 @@ def test_portfolio_that_traded_nothing_names_the_others_that_have(
         assert "others have" not in run(*command).output
 
 
-def test_halt_and_resume_are_said_and_set(place: Place, run: Run) -> None:
+def test_halt_is_said_and_set(place: Place, run: Run) -> None:
     """A reason is asked for."""
     assert run("halt").exit_code != 0
     halted = run("halt", "--reason", "venue hacked")
     assert halted.exit_code == 0, halted.output
     assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.HALTED
-    resumed = run("resume", "--reason", "all is well")
-    assert resumed.exit_code == 0, resumed.output
-    assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.ACTIVE
 
 
 def test_rollback_names_what_serves_now(place: Place, run: Run) -> None:
