@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -50,12 +51,23 @@ class BarMatrices:
     """
     doubts: tuple[DoubtedBar, ...] = ()
     """The bars that were in doubt at their close: decisions at that time do not know them."""
+    cash_flows: Matrix | None = None
+    """What each base unit that is held is paid in a bar (quote units; below zero: pays), of shape
+    (bars, symbols). None where nothing is.
+    """
 
     @property
     def elapsed(self) -> timedelta:
         """The time from the first close to the last, missing bars included."""
         span: timedelta = self.ts[-1] - self.ts[0]
         return span
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether every symbol can trade at every bar: the kernel then asks no more."""
+        tables = [table for table in (self.open, self.close, self.volume) if table is not None]
+        ended = self.ends is not None and bool((self.ends < len(self.close)).any())
+        return not ended and all(bool((table > 0).all()) for table in tables)
 
     def since(self, start: datetime) -> int:
         """Return the row of the first bar that opens at or after `start`.
@@ -86,6 +98,7 @@ class BarMatrices:
             close=self.close[first:stop],
             cells=cells,
             volume=None if self.volume is None else self.volume[first:stop],
+            cash_flows=None if self.cash_flows is None else self.cash_flows[first:stop],
             ends=None if self.ends is None else np.maximum(self.ends - (first or 0), 0),
         )
 
