@@ -4,7 +4,7 @@ dies.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,11 +62,21 @@ class FileLock:
         os.close(self._file)
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 @contextmanager
-def locked(path: Path, patience_seconds: float) -> Iterator[FileLock]:
-    """Hold the lock of a file. Raises StackError where another process keeps it."""
+def locked(
+    path: Path, patience_seconds: float, before_each: Callable[[], None] = _ignore
+) -> Iterator[FileLock]:
+    """Hold the lock of a file. Raises StackError where another process keeps it.
+
+    `before_each` is called before each attempt to take it.
+    """
     deadline = SYSTEM_CLOCK.elapsed_seconds() + patience_seconds
     while True:
+        before_each()
         lock = FileLock(path)
         try:
             if lock.take():

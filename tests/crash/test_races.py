@@ -36,7 +36,7 @@ RECEIVE_WINDOW_MS = 2000
 #: Who sleeps inside a transaction holds its locks until the server ends it; by default after two
 #: minutes.
 SHORT_TRANSACTIONS = "?options=" + quote(
-    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=500ms"
+    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=2s"
 )
 
 

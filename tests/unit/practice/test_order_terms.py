@@ -1,5 +1,6 @@
 """What orders may say and what the answers say of them, as Binance documents it; amounts add up."""
 
+from dataclasses import replace as replace_fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.core.order_limits import OrderLimits
 from penstock.core.orders import Side
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import PracticeRefusal
@@ -69,6 +71,17 @@ def test_market_order_in_quote_units_trades_whole_lots_within_the_amount(
     answer = wide.ask("POST /api/v3/order", **MARKET | {"side": side}, quoteOrderQty="100")
     assert (Decimal(answer["origQty"]), answer["status"]) == (Decimal(quantity), "FILLED")
     assert (answer["origQuoteOrderQty"], answer["cummulativeQuoteQty"]) == ("100.00000000", spent)
+
+
+def test_quantity_that_quote_units_buy_must_pass_the_filters(wide: SignedAccount) -> None:
+    """Nine units are the most of a market order, and 100 USDT would buy 9.95."""
+    rules = wide.engine.rules["AAAUSDT"]
+    limits = OrderLimits(market_quantity=Decimal(9))
+    bounded = replace_fields(rules, instrument=replace_fields(rules.instrument, limits=limits))
+    wide.engine.rules["AAAUSDT"] = bounded
+    with pytest.raises(PracticeRefusal, match="MARKET_LOT_SIZE"):
+        wide.ask("POST /api/v3/order", **MARKET, quoteOrderQty="100")
+    assert not wide.account.orders
 
 
 @pytest.mark.parametrize(
@@ -173,6 +186,16 @@ def test_order_that_cannot_be_cancelled_is_replaced_only_where_that_is_asked(
     assert (refusal.value.code, data["cancelResponse"]["code"]) == (code, -2011)
     assert (data["cancelResult"], data["newOrderResult"]) == results
     assert len(wide.account.orders) == orders
+
+
+@pytest.mark.parametrize("mode", ["STOP_ON_FAILURE", "ALLOW_FAILURE"])
+def test_replacement_that_names_no_order_is_refused_and_places_nothing(
+    wide: SignedAccount, mode: str
+) -> None:
+    given = LIMIT | {"quantity": "1", "price": "8", "cancelReplaceMode": mode}
+    with pytest.raises(PracticeRefusal, match="'cancelOrderId' must be sent") as refusal:
+        wide.ask("POST /api/v3/order/cancelReplace", **given)
+    assert (refusal.value.code, wide.account.orders) == (-1102, {})
 
 
 def test_replacing_order_that_breaks_a_filter_leaves_the_old_one(wide: SignedAccount) -> None:
