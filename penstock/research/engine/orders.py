@@ -86,7 +86,7 @@ def fill_price(size, price, rules, k):  # type: ignore[no-untyped-def]
     """Return the price at which an order of `size` (signed) fills when the open is `price`.
 
     It is worse by the slippage, which is at most the price. Where the price step is known it is the
-    nearest step, and never better than `price`.
+    nearest step, and never better than `price`: as FillModel.taker_price has it.
     """
     slip = min(max(price * rules[SLIPPAGE, k], rules[LEAST, k]), price)
     tick = rules[TICK, k]
@@ -94,8 +94,8 @@ def fill_price(size, price, rules, k):  # type: ignore[no-untyped-def]
         return price + slip if size > 0 else price - slip
     steps, slip = price / tick, slip / tick
     if size > 0:
-        return tick * max(_whole(steps + slip + 0.5), -_whole(-steps), 1.0)
-    return tick * max(min(_whole(steps - slip + 0.5), _whole(steps)), 1.0)
+        return tick * max(_whole(steps + slip + 0.5), -_whole(-steps))
+    return min(tick * max(min(_whole(steps - slip + 0.5), _whole(steps)), 1.0), price)
 
 
 @compiled

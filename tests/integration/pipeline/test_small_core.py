@@ -16,6 +16,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
 from penstock.data.snapshots import write_snapshot
+from penstock.pipeline.trading_costs import study_costs
 from penstock.promotion.gate import CandidateStatus, GateDecision
 from penstock.promotion.records import Judgement
 from penstock.research.engine.costs import Costs
@@ -67,6 +68,7 @@ def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
     )
     assert all(report.ok for report in reports)
     _register_champion(place, home)
+    _assert_study_trades_as_its_portfolio(place)
 
     done = core("--help", "rebalance", "status", **place.environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,6 +77,23 @@ def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
     assert rebalance.status is RebalanceStatus.DONE
     assert platform.ledger.orders("practice-daily")
     assert rebalance.portfolio_version.startswith("daily-portfolio/1")
+
+
+def _assert_study_trades_as_its_portfolio(place: Place) -> None:
+    """A search has the band and the reserve of live, and the steps that came with the bars."""
+    costs, platform = study_costs(place.platform, "daily"), place.platform
+    policy, listed = (
+        platform.settings.portfolio("daily").rebalancing,
+        platform.market.instruments(),
+    )
+    assert costs.no_trade_band == float(policy.no_trade_band) > 0
+    assert costs.buy_reserve_bps == float(policy.fee_bps + policy.slippage_bps)
+    assert costs.fee_bps == platform.settings.costs.fee_bps
+    assert costs.instruments
+    for each in costs.instruments:
+        assert each.lot_step == float(listed[each.symbol].lot_step) > 0
+        assert each.min_notional == float(listed[each.symbol].min_notional)
+        assert each.price_tick == float(listed[each.symbol].price_tick)
 
 
 def test_missing_extras_are_named_with_their_commands(place: Place) -> None:

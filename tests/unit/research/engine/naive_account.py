@@ -161,8 +161,9 @@ class NaiveAccount:
         if not tick:
             return price + slip if size > 0 else price - slip
         if size > 0:
-            return max(_whole((price + slip) / tick + HALF), -_whole(-price / tick), ONE) * tick
-        return max(min(_whole((price - slip) / tick + HALF), _whole(price / tick)), ONE) * tick
+            return max(_whole((price + slip) / tick + HALF), -_whole(-price / tick)) * tick
+        steps = min(_whole((price - slip) / tick + HALF), _whole(price / tick))
+        return min(max(steps, ONE) * tick, price)
 
     def _lots(self, k: int, quantity: Decimal) -> Decimal:
         lot = _stated(self.rules[k].lot_step)
