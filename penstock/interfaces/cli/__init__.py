@@ -31,6 +31,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.research,
     models.promote,
     models.rollback,
+    models.costs,
     trading.rebalance,
     trading.trade,
     account.status,

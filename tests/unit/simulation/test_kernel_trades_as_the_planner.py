@@ -52,7 +52,10 @@ def _accounts(
     prices = np.maximum(np.round(typical * walk / ticks), 1) * ticks
     prices = np.array([[float(f"{price:.8f}") for price in row] for row in prices])
     volume = np.array(random.exponential(some(1e3, 1e7), (bars, symbols)) / typical, np.float64)
-    weights = random.dirichlet(np.ones(symbols), bars) * some(1.0, 0.97, 0.5)
+    # Ten digits: at 0.96999999999999997 the planner's Decimal is a hair under a whole lot.
+    weights = (
+        np.floor(random.dirichlet(np.ones(symbols), bars) * some(1.0, 0.97, 0.5) * 1e10) / 1e10
+    )
     weights[random.random((bars, symbols)) < some(0.0, 0.4)] = np.nan
     weights[random.random((bars, symbols)) < 0.15] = 0.0
     policy = RebalancePolicy(

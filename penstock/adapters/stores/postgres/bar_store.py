@@ -97,20 +97,20 @@ class PostgresBarStore:
         with self._database.transaction() as connection:
             rows = connection.execute(
                 """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
-                          max_quantity, kind, contract_size, settle
+                          max_quantity, contract_size, settle, kind
                    FROM instrument
                    WHERE exchange = %s AND symbol = ANY(%s) AND lot_step IS NOT NULL""",
                 [exchange, list(symbols)],
             ).fetchall()
+        names = (
+            *("symbol", "base", "quote", "price_tick", "lot_step", "min_quantity", "min_notional"),
+            *("max_quantity", "contract_size", "settle"),
+        )
         return {
-            symbol: Instrument(
-                symbol,
-                *rules,
-                kind=InstrumentKind(kind),
-                contract_size=contract_size,
-                settle=settle,
+            row[0]: Instrument(
+                kind=InstrumentKind(row[-1]), **dict(zip(names, row[:-1], strict=True))
             )
-            for symbol, *rules, kind, contract_size, settle in rows
+            for row in rows
         }
 
     def save_series(self, exchange: str, series: Sequence[Series]) -> None:
