@@ -232,10 +232,13 @@ def test_fill_is_on_the_price_step_and_never_better_than_the_open() -> None:
 
 
 def test_rounding_is_no_order() -> None:
-    """A price that does not move means no order after the first, however odd the numbers."""
-    weights = np.full((500, 3), 1 / 3.1)
-    run = go(market([[0.1, 0.7e-5, 31_000.3]] * 500), weights.tolist())
-    assert run.moments.orders == 3
+    """Prices that do not move mean no order after the first. These numbers leave four that are
+    rounding, of 1e-12 of the equity and less.
+    """
+    random = np.random.default_rng(4)
+    prices, weights = 10.0 ** random.uniform(-7, -4, 5), random.dirichlet(np.ones(5)) * 0.9
+    run = go(market([prices.tolist()] * 500), [weights.tolist()] * 500)
+    assert run.moments.orders == 5
 
 
 def test_cash_flow_is_paid_on_what_is_held_after_the_open() -> None:
@@ -259,6 +262,16 @@ def test_account_that_owes_more_than_it_has_is_unknown_from_then_on() -> None:
     figures = metrics_of(run.moments, timedelta(days=3))
     assert np.isnan([figures.sharpe, figures.sortino, figures.annual_volatility]).all()
     assert np.isnan(figures.probabilistic_sharpe)
+
+
+def test_account_that_owes_more_than_it_has_only_closes() -> None:
+    """A share of what is owed is no short: B, asked for half, is not traded, and A is closed as far
+    as the cash goes.
+    """
+    m = market([[10.0, 5.0], [10.0, 5.0], [21.0, 5.0], [21.0, 5.0]])
+    run = go(m, [[-1.0, NAN], [NAN, NAN], [0.1, 0.5], [NAN, NAN]])
+    assert run.equity[2] == -100
+    assert run.fills[3].tolist() == pytest.approx([2000 / 21, 0.0])
 
 
 def test_account_that_lost_all_stays_at_nothing() -> None:
