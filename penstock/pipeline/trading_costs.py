@@ -91,18 +91,21 @@ def live_costs_verdict(
 ) -> CriterionResult | None:
     """Return what the account's orders cost against what a candidate's evidence assumed.
 
-    It refuses nobody: it warns. None where there is no account, or it has too few orders.
+    None where there is no account, or it has too few orders.
     """
     if portfolio not in platform.environment.accounts:
         return None
     found = live_costs(measure_costs(_filled_orders(platform, portfolio, NEWEST_ORDERS)), assumed)
-    if found is None:
-        return None
-    verdict = "MORE than the" if found.exceeds else "not measurably more than the"
+    return None if found is None else costs_verdict(found)
+
+
+def costs_verdict(found: LiveCosts) -> CriterionResult:
+    """Return live costs as a verdict of the gate. It warns, and refuses nobody."""
+    compared = "MORE than" if found.exceeds else "not measurably more than"
     reason = (
         f"{found.orders} orders of the account cost {found.paid_bps:.1f} bps "
-        f"(+- {2 * found.error_bps:.1f}), {verdict} {found.assumed_bps:.1f} bps of the backtest: "
-        "a warning, not judged"
+        f"(+- {2 * found.error_bps:.1f}), {compared} the {found.assumed_bps:.1f} bps of the "
+        "backtest: a warning, not judged"
     )
     return CriterionResult(
         "live_costs", True, found.paid_bps, found.assumed_bps, reason, judged=False
