@@ -34,7 +34,7 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         balances,
         platform.ledger.cost_bases(account) if held else {},
         newest([*_closes(platform, held), *_trades(platform, account, held)]),
-        _now(platform),
+        _now(platform) if held else None,
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
     )

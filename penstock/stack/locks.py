@@ -62,13 +62,9 @@ class FileLock:
         os.close(self._file)
 
 
-def _ignore() -> None:
-    """Do nothing."""
-
-
 @contextmanager
 def locked(
-    path: Path, patience_seconds: float, before_each: Callable[[], None] = _ignore
+    path: Path, patience_seconds: float, before_each: Callable[[], object] | None = None
 ) -> Iterator[FileLock]:
     """Hold the lock of a file. Raises StackError where another process keeps it.
 
@@ -76,7 +72,8 @@ def locked(
     """
     deadline = SYSTEM_CLOCK.elapsed_seconds() + patience_seconds
     while True:
-        before_each()
+        if before_each is not None:
+            before_each()
         lock = FileLock(path)
         try:
             if lock.take():

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.pipeline.stack_health import StackHealth
 from penstock.stack import (
     Brought,
     Phase,
@@ -221,7 +222,9 @@ def test_supervisor_that_is_held_is_told_and_can_be_ended(stack: CheapStack) -> 
     note = stack.up()
     os.kill(note.supervisor.pid, signal.SIGSTOP)
     stack.wait(lambda: note.supervisor.suspended)
-    assert note.supervised
+    assert StackHealth(note, (), ()).faults == (
+        f"supervisor (process {note.supervisor.pid}) is held by SIGSTOP",
+    )
     assert end(stack) == (True, ())
     assert stack.is_gone()
 

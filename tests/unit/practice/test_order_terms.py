@@ -1,8 +1,10 @@
 """What orders may say and what the answers say of them, as Binance documents it; amounts add up."""
 
+import json
 from dataclasses import replace as replace_fields
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.binance_json import symbol_answer
 from penstock.practice.book import TopOfBook
+from penstock.practice.filters import rules_of
 from penstock.simulation.journal import Journal
 from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount, bars_frame
 
@@ -239,6 +242,21 @@ def _takes(kind: str, name: str) -> bool:
         "price": is_limit,
         "stopPrice": kind.startswith(("STOP", "TAKE")),
     }.get(name, True)
+
+
+def test_tick_of_a_given_exchange_info_is_large_enough_for_eight_decimals(
+    wide: SignedAccount, tmp_path: Path
+) -> None:
+    """Binance's own of ETHBTC are 0.00001 and 0.0001, so that trades have nine decimals there, and
+    balances eight.
+    """
+    price = {"filterType": "PRICE_FILTER", "tickSize": "0.00001000", "maxPrice": "922327"}
+    lot = {"filterType": "LOT_SIZE", "stepSize": "0.00010000", "minQty": "0.0001", "maxQty": "9000"}
+    info = {"symbols": [{"symbol": "AAAUSDT", "filters": [price, lot]}]}
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    rules = rules_of(wide.market.table, wide.market.listings, tmp_path / "info.json")
+    instrument = rules["AAAUSDT"].instrument
+    assert (instrument.price_tick, instrument.lot_step) == (Decimal("0.0001"), Decimal("0.0001"))
 
 
 ticks = st.sampled_from([2, 4, 6, 8])

@@ -371,6 +371,7 @@ def test_list_of_symbols_is_read_as_binance_writes_it(venue: Venue) -> None:
         ("/api/v3/account", {}, 20),
         ("/api/v3/myTrades", {"symbol": "AAAUSDT"}, 20),
         ("/api/v3/myTrades", {"symbol": "AAAUSDT", "orderId": "1"}, 5),
+        ("/api/v3/myPreventedMatches", {"symbol": "AAAUSDT", "preventedMatchId": "1"}, 2),
         ("/api/v3/openOrders", {}, 80),
         ("/api/v3/openOrders", {"symbol": "AAAUSDT"}, 6),
         ("/api/v3/order", {"symbol": "AAAUSDT", "orderId": "1"}, 4),
