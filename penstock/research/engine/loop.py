@@ -95,52 +95,65 @@ def _due_with_gaps(open_, volume, t, work):  # type: ignore[no-untyped-def]
 
 
 @summed
-def _value_all(work, close, first, block, filled, count, cash):  # type: ignore[no-untyped-def]
+def _value_all(work, prices, first, block, filled, count, cash):  # type: ignore[no-untyped-def]
     for i in range(count):
         worth = 0.0
-        for k in range(close.shape[1]):
-            worth += work[UNITS, k] * close[first + i, k]
+        for k in range(prices.shape[1]):
+            worth += work[UNITS, k] * prices[first + i, k]
         block[filled + i] = cash + worth
 
 
 @summed
-def _value_held(work, close, first, block, filled, count, cash, columns, held):  # type: ignore[no-untyped-def]
+def _value_held(  # type: ignore[no-untyped-def]
+    work, prices, first, block, filled, count, cash, columns, held
+):
     for i in range(count):
         worth = 0.0
         for j in range(held):
-            worth += work[UNITS, columns[j]] * close[first + i, columns[j]]
+            worth += work[UNITS, columns[j]] * prices[first + i, columns[j]]
         block[filled + i] = cash + worth
+
+
+@compiled
+def _value_rows(  # type: ignore[no-untyped-def]
+    work, prices, first, block, filled, count, cash, columns, held
+):
+    """Value the rows [first, first + count) of `prices` into `block` from `filled` on.
+
+    Only what is held is looked at, or all where that is most.
+    """
+    if held == 0:
+        for i in range(count):
+            block[filled + i] = cash
+    elif prices.shape[1] == 1:
+        for i in range(count):
+            block[filled + i] = cash + work[UNITS, 0] * prices[first + i, 0]
+    elif 2 * held > prices.shape[1]:
+        _value_all(work, prices, first, block, filled, count, cash)
+    else:
+        _value_held(work, prices, first, block, filled, count, cash, columns, held)
 
 
 @compiled
 def _value(  # type: ignore[no-untyped-def]
     work, close, flows, first, block, filled, count, cash, columns, held, has_gaps
 ):
-    """Value the rows [first, first + count) into `block` from `filled` on; return the cash.
+    """Value bars into `block`, and return the cash. A flow is paid before its bar is valued.
 
-    Only what is held is looked at. A flow is paid before its row is valued.
+    With gaps the last prices of what is held are valued as a row of their own, by the same code: a
+    gap that is yet to come changes no digit.
     """
-    if has_gaps or flows.shape[0]:
-        for i in range(count):
-            worth = 0.0
-            for j in range(held):
-                k = columns[j]
-                if close[first + i, k] > 0:
-                    work[PRICE, k] = close[first + i, k]
-                worth += work[UNITS, k] * work[PRICE, k]
-                if flows.shape[0]:
-                    cash += work[UNITS, k] * flows[first + i, k]
-            block[filled + i] = cash + worth
-    elif held == 0:
-        for i in range(count):
-            block[filled + i] = cash
-    elif close.shape[1] == 1:
-        for i in range(count):
-            block[filled + i] = cash + work[UNITS, 0] * close[first + i, 0]
-    elif 2 * held > close.shape[1]:
-        _value_all(work, close, first, block, filled, count, cash)
-    else:
-        _value_held(work, close, first, block, filled, count, cash, columns, held)
+    if not has_gaps and not flows.shape[0]:
+        _value_rows(work, close, first, block, filled, count, cash, columns, held)
+        return cash
+    for i in range(count):
+        for j in range(held):
+            k = columns[j]
+            if close[first + i, k] > 0:
+                work[PRICE, k] = close[first + i, k]
+            if flows.shape[0]:
+                cash += work[UNITS, k] * flows[first + i, k]
+        _value_rows(work, work, PRICE, block, filled + i, 1, cash, columns, held)
     return cash
 
 
