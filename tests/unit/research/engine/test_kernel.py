@@ -33,6 +33,9 @@ def market(opens: list[list[float]], closes: list[list[float]] | None = None) ->
     )
 
 
+A, B = market([[1.0, 1.0]]).symbols
+
+
 def go(
     m: BarMatrices, weights: list[list[float]], costs: Costs = FREE, cash: float = 1000.0
 ) -> Run:
@@ -200,7 +203,7 @@ def test_quantity_is_whole_lots_of_at_least_the_smallest() -> None:
     """What is lacking is rounded towards zero; an order under either minimum is not made."""
 
     def first_fill(**own: float) -> float:
-        costs = FREE.model_copy(update={"instruments": (InstrumentRules(symbol="A", **own),)})
+        costs = FREE.model_copy(update={"instruments": (InstrumentRules(symbol=A, **own),)})
         fills = go(market([[10.0]] * 2), [[0.123], [NAN]], costs).fills
         return float(fills[1, 0])
 
@@ -214,17 +217,17 @@ def test_quantity_is_whole_lots_of_at_least_the_smallest() -> None:
 
 def test_instrument_has_its_own_fee_and_slippage() -> None:
     """What was measured for B counts for B; A has what the costs say."""
-    own = InstrumentRules(symbol="B", fee_bps=0, slippage_bps=100)
+    own = InstrumentRules(symbol=B, fee_bps=0, slippage_bps=200)
     costs = Costs(fee_bps=100, slippage_bps=0, instruments=(own,))
     run = go(market([[10.0, 10.0]] * 2), [[0.4, 0.4], [NAN, NAN]], costs)
-    assert run.equity[1] == pytest.approx(1000 - 4 - 4)
+    assert run.equity[1] == pytest.approx(1000 - 4 - 8)
 
 
 def test_fill_is_on_the_price_step_and_never_better_than_the_open() -> None:
     """Half a step of slippage on a price that is on the step: the next one for a buy, this one for
     a sell.
     """
-    own = InstrumentRules(symbol="A", price_tick=0.5)
+    own = InstrumentRules(symbol=A, price_tick=0.5)
     costs = Costs(fee_bps=0, slippage_bps=0, instruments=(own,))
     assert go(market([[10.0]] * 2), [[1.0], [NAN]], costs).fills[1, 0] == pytest.approx(1000 / 10.5)
     run = go(market([[10.0]] * 3), [[1.0], [0.0], [NAN]], costs)
