@@ -227,6 +227,16 @@ class SlotRecord:
 
 
 @use_case
+def traded_portfolios(platform: Platform, actor: Actor) -> tuple[str, ...]:
+    """Return the portfolios of the environment whose account was ever traded from here."""
+    return tuple(
+        name
+        for name, account in platform.environment.accounts.items()
+        if platform.ledger.rebalances(account.name, limit=1)
+    )
+
+
+@use_case
 def list_slots(
     platform: Platform, actor: Actor, portfolio: str, limit: int = 50
 ) -> tuple[SlotRecord, ...]:

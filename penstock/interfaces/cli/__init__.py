@@ -69,6 +69,12 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
 
 #: Commands that show or end a stack that has lost its supervisor, or work without any.
 _SAY_IT_THEMSELVES = frozenset({"status", "doctor", "up", "down", "demo"})
+#: Commands that run for long beside others: their log is read by machines.
+_SERVICES = frozenset({"trade", "exchange", "up"})
+#: Commands whose answer is what their alert says.
+_ANSWER_ALERTS = frozenset({"promote", "rollback"})
+#: The lines of the alerts that were shown: an error that one of them is, is not shown again.
+_alerted: list[str] = []
 #: Commands that work where nobody can read which stack the home has.
 _MEND_IT = frozenset({"up", "down", "doctor", "demo"})
 
@@ -102,7 +108,7 @@ def main() -> None:
     """Run the command; a PenstockError becomes one sentence on stderr and exit code 1. So does an
     answer that could not be written, once the command has done what it was asked for.
     """
-    send_logs("warning")
+    send_logs("warning", readable=True, on_alert=_shown_by(""))
     try:
         app()
     except SystemExit as ended:
@@ -115,7 +121,9 @@ def main() -> None:
         from penstock.interfaces.cli.remedies import error_remedy
 
         way = error_remedy(error)
-        sentence = f"{error}; {way}" if way else str(error)
+        known = str(error) in _alerted
+        what = "the alert above says what" if known else str(error)
+        sentence = f"{what}; {way}" if way else what
         err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -123,6 +131,18 @@ def main() -> None:
             "stopped; what was committed stays, and running the command again goes on from there"
         )
         sys.exit(130)
+
+
+def _shown_by(command: str) -> Callable[[str], bool]:
+    """Return what says whether a line of an alert is shown beside the command's answer."""
+
+    def shown(line: str) -> bool:
+        if command in _ANSWER_ALERTS:
+            return False
+        _alerted.append(line)
+        return True
+
+    return shown
 
 
 def _say_lost(error: Exception) -> None:
@@ -147,7 +167,8 @@ def _root(
     followed = _followed(command)
     work_with(followed.variables)
     process = Settings.of(os.environ).process
-    send_logs(process.log_level)
+    is_service = command in _SERVICES
+    send_logs(process.log_level, readable=not is_service, on_alert=_shown_by(command))
     home = process.home
     for name, (mine, theirs) in followed.kept.items():
         err.print(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.interfaces.cli.account import say_where_it_trades
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     opened_platform,
@@ -64,6 +65,7 @@ def show(
     from penstock.pipeline.ledger_audit import show_ledger
 
     with opened_platform() as platform:
+        say_where_it_trades(platform, portfolio)  # before: the account may not be there at all
         view = show_ledger(platform, operator(), portfolio, parse_instant(at) if at else None)
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
     for title, frame in ledger_tables(view, exact).items():

@@ -89,6 +89,13 @@ TimeframeOption = Annotated[
 PortfolioOption = Annotated[
     str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")
 ]
+#: Of a command that acts on every account where none is named.
+OnlyPortfolioOption = Annotated[
+    str | None,
+    typer.Option(
+        "--portfolio", "-p", help="Only this portfolio's account. Default: every account."
+    ),
+]
 StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; kept with your name.", callback=stated)]
 SymbolsOption = Annotated[

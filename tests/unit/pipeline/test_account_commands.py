@@ -62,6 +62,25 @@ def test_reconcile_locks_what_differs_and_breaks_says_what_to_do(place: Place, r
     assert "deposit" in run("breaks", "--history").output
 
 
+def test_portfolio_that_traded_nothing_names_the_others_that_have(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the option that shows them. Nothing is said of a portfolio that has traded, nor where
+    none has.
+    """
+    sentence = "has traded nothing here; others have: `-p daily`"
+    assert "others have" not in run("slots", "-p", "first-day").output
+    place.ended(SLOT)
+    ledger = place.world.ledger
+    slots = ledger.rebalances
+    monkeypatch.setattr(
+        ledger, "rebalances", lambda name, limit=100: slots(name, limit) if name == ACCOUNT else []
+    )
+    for command in (("slots",), ("breaks",), ("positions",), ("positions", "--json")):
+        assert sentence in in_one_line(run(*command, "-p", "first-day")), command
+        assert "others have" not in run(*command).output
+
+
 def test_halt_and_resume_are_said_and_set(place: Place, run: Run) -> None:
     """A reason is asked for."""
     assert run("halt").exit_code != 0
