@@ -33,17 +33,9 @@ from penstock.research.engine.results import BacktestMetrics
 
 COSTS = Costs(fee_bps=10, slippage_bps=5)
 CASH = 10_000.0
-#: As a live account trades: the band and reserve of a portfolio, lots, steps and a least order.
+#: As a live account trades: the band and reserve of a portfolio, and a least order.
 LIVE = COSTS.model_copy(
-    update={
-        "no_trade_band": 0.002,
-        "buy_reserve_bps": 20.0,
-        "min_notional": 5.0,
-        "instruments": tuple(
-            InstrumentRules(symbol=f"S{k:02d}/USDT", lot_step=1e-5, price_tick=0.01)
-            for k in range(20)
-        ),
-    }
+    update={"no_trade_band": 0.002, "buy_reserve_bps": 20.0, "min_notional": 5.0}
 )
 
 
@@ -115,12 +107,14 @@ def compare(name: str, market: BarMatrices, weights: Matrix, repeats: int) -> No
         )
     rows = np.flatnonzero(~np.isnan(weights).all(axis=1))
     sparse = Decisions(rows, weights[rows])
+    lots = [InstrumentRules(symbol=s, lot_step=1e-5, price_tick=0.01) for s in market.symbols]
+    live_costs = LIVE.model_copy(update={"instruments": tuple(lots)})
     pairs = [
         (
             seconds(lambda: vectorbt_run(market, weights)),
             seconds(lambda: kernel_run(market, weights), calls=5),
             seconds(lambda: kernel_run(market, sparse), calls=5),
-            seconds(lambda: kernel_run(market, weights, LIVE), calls=5),
+            seconds(lambda: kernel_run(market, weights, live_costs), calls=5),
         )
         for _ in range(repeats)
     ]
