@@ -144,8 +144,12 @@ def why_idle(platform: Platform, actor: Actor, portfolio: str) -> str:
     if platform.ledger.rebalances(account.name, limit=1):
         return ""
     missing = [each for each in models if platform.registry.find(each.name, each.alias) is None]
+    if not missing:
+        return ""
+    studies = " or ".join(platform.settings.studies_of(missing[0].name))
     return (
-        f"'{missing[0].name}' has no {missing[0].alias} yet: promote one first" if missing else ""
+        f"'{missing[0].name}' has no {missing[0].alias} yet: research and promote the study "
+        f"{studies or 'that registers it'} first"
     )
 
 

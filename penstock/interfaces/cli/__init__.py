@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -18,10 +18,16 @@ from typer.core import TyperCommand
 from penstock import __version__
 from penstock.core.errors import PenstockError
 from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading, venue
-from penstock.interfaces.cli.terminal import err, lost_output, out, say, work_with
+from penstock.interfaces.cli.terminal import environment, err, lost_output, out, say, work_with
 from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
-from penstock.stack import Followed, UnreadableStackError, follow_stack
+from penstock.stack import (
+    Followed,
+    StackNotRunningError,
+    UnreadableStackError,
+    follow_stack,
+    require_chosen_environment,
+)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     machine.demo,
@@ -79,8 +85,27 @@ _alerted: list[str] = []
 _MEND_IT = frozenset({"up", "down", "doctor", "demo"})
 
 
+#: Commands that write or send. They do so in no environment that nobody has chosen.
+WRITING = frozenset(
+    {
+        *("ingest", "research", "promote", "rollback", "rebalance", "trade", "resume"),
+        *("accept-break", "reconcile", "certify"),
+    }
+)
+#: Commands that only show something, of one environment. Nor is the kill switch ever refused.
+SHOWING = frozenset({"positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
+
+
 class _Command(TyperCommand):
-    """A command whose usage line names a required argument like ASSET, not like {asset}."""
+    """A command that knows whether it needs an environment that was chosen. Its usage line names a
+    required argument like ASSET, not like {asset}.
+    """
+
+    # typer makes the context, a typer.Context
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        if self.name in WRITING | SHOWING:
+            _look_at_environment(self.name)
+        return super().invoke(ctx)
 
     # typer makes the context, a typer.Context
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -187,6 +212,21 @@ def _root(
             f"died; this command works with {env} all the same. {STACK_REMEDY}",
             err,
         )
+
+
+def _look_at_environment(command: str) -> None:
+    """Refuse a command that writes where nobody has chosen its environment: say with which one
+    another command works.
+    """
+    try:
+        require_chosen_environment(environment())
+    except StackNotRunningError as error:
+        if command in WRITING:
+            raise
+        from penstock.interfaces.cli.remedies import error_remedy
+
+        every = "; `penstock halt --all` halts every account" if command == "halt" else ""
+        say(f"note: {error}, and does; {error_remedy(error)}{every}", err)
 
 
 def _followed(command: str) -> Followed:

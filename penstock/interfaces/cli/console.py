@@ -1,7 +1,10 @@
 """How outcomes look in a terminal: tables and progress bars."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 
 import polars as pl
@@ -149,18 +152,33 @@ def stack_logins(stack: RunningStack) -> list[str]:
 
 
 def stack_commands(stack: RunningStack) -> list[str]:
-    """Return what to try with the local stack, and how to stop it.
-
-    The first names the stack's own server, and the last its folder: they work from any folder.
+    """Return what to try with the local stack (README's next commands, from the project's folder),
+    how to start its flows, and how to stop it. These two work from any folder.
     """
     auth = quote(str(stack.home / StackSecret.PREFECT))
+    tried = [*activation(), "penstock ingest"]
+    if stack.addresses.environment == "practice":
+        tried += [f"penstock {step} --study first-day" for step in ("research", "promote")]
+        tried += [f"penstock {step} -p first-day" for step in ("rebalance", "report")]
+    first, *others = tried
     return [
-        f"try    export PREFECT_API_URL={stack.addresses.prefect_api} "
+        f"try    {first}",
+        *(f"       {each}" for each in others),
+        f"flows  export PREFECT_API_URL={stack.addresses.prefect_api} "
         f'PREFECT_API_AUTH_STRING="$(cat {auth})"',
         "       prefect deployment ls",
         "       prefect deployment run ingest-bars/ingest-1d --watch",
         f"stop   PENSTOCK_HOME={quote(str(stack.home))} penstock down",
     ]
+
+
+def activation() -> list[str]:
+    """Return the command that lets a shell find `penstock`; none where it finds this one."""
+    folder = Path(sys.prefix) / "bin"
+    found = shutil.which("penstock")
+    if (found and Path(found).parent == folder) or not (folder / "activate").is_file():
+        return []
+    return [f"source {quote(str(folder / 'activate'))}"]
 
 
 @contextmanager
@@ -241,7 +259,7 @@ def checks_view(checks: Sequence[HealthCheck]) -> Table:
     for name in ("", "what", "seen", "remedy"):
         table.add_column(name, overflow="fold")
     for check in checks:
-        mark = "[green]ok[/]" if check.ok else "[red]bad[/]"
-        remedy = "" if check.ok else CHECK_REMEDIES[check.cause]
+        mark = "[yellow]warn[/]" if check.warning else "[green]ok[/]" if check.ok else "[red]bad[/]"
+        remedy = "" if check.ok and not check.warning else CHECK_REMEDIES[check.cause]
         table.add_row(mark, check.subject, check.seen.replace("[", "\\["), remedy)
     return table

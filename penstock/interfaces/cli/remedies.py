@@ -25,7 +25,7 @@ from penstock.pipeline.doctor import Subject
 from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, TradingStates
 from penstock.pipeline.local_stack import RunningStack, StoppedStack
 from penstock.pipeline.stack_health import StackHealth
-from penstock.stack import UnreadableStackError
+from penstock.stack import StackNotRunningError, UnreadableStackError
 
 #: What brings a stack back that is not whole, and what takes it away.
 STACK_REMEDY = (
@@ -163,6 +163,8 @@ def error_remedy(error: PenstockError) -> str:
             "run `penstock research --study ...`, then `penstock promote --study ...`, with the "
             f"study of configs/research.yaml that has `register_as: {error.model}`"
         )
+    if isinstance(error, StackNotRunningError):
+        return f"`penstock up` starts the stack, PENSTOCK_ENV={error.default} works without one"
     return _ERROR_REMEDIES.get(type(error), "")
 
 

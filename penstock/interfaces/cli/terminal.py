@@ -133,8 +133,12 @@ def opened_platform() -> "Iterator[Platform]":
     """
     from penstock.wiring import open_platform
 
+    chosen = settings()
+    is_new = not chosen.home.exists()
     with ExitStack() as opened:
         with err.status("opening the database"):
-            platform = opened.enter_context(open_platform(settings()))
+            platform = opened.enter_context(open_platform(chosen))
             platform.open_database()
+        if is_new and chosen.home.exists():
+            say(f"note: {chosen.home} is new and empty; PENSTOCK_HOME names another home", err)
         yield platform

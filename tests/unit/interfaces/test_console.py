@@ -5,9 +5,11 @@ without a terminal.
 import io
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 from rich.console import Console
 
 from penstock.interfaces.cli.console import (
@@ -80,13 +82,34 @@ def test_long_search_without_a_terminal_says_where_it_is() -> None:
 def test_commands_of_a_stack_name_its_port_and_folder() -> None:
     """They are pasted into a shell that knows neither."""
     addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
-    exported, *tried, down = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
+    lines = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
+    flows = next(place for place, line in enumerate(lines) if line.startswith("flows"))
+    (exported, *tried), down = lines[flows:-1], lines[-1]
     assert exported.endswith(
         "export PREFECT_API_URL=http://127.0.0.1:4321/api "
         """PREFECT_API_AUTH_STRING="$(cat '/tmp/my home/prefect-auth')\""""
     )
     assert all(each.startswith("       prefect deployment ") for each in tried)
     assert shlex.split(down)[1:] == ["PENSTOCK_HOME=/tmp/my home", "penstock", "down"]
+
+
+def test_stack_prints_the_next_commands_of_readme_and_first_how_to_find_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newcomer's shell finds no `penstock` before the virtual environment is activated."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
+    lines = stack_commands(RunningStack(tmp_path, addresses))
+    first, *commands = [line[7:] for line in lines[:6]]
+    assert first == f"source {tmp_path}/bin/activate"
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    said = [line.split("  ")[0] for line in readme.splitlines() if line.startswith("penstock ")]
+    assert commands == said[:5]
+    (tmp_path / "bin" / "penstock").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert stack_commands(RunningStack(tmp_path, addresses))[0] == "try    penstock ingest"
 
 
 def test_logins_of_a_stack_are_commands_and_no_passwords(tmp_path: Path) -> None:
