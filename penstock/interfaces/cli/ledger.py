@@ -60,7 +60,7 @@ def show(
 
     Example: `penstock ledger show --at 2026-01-31T00:05`
     """
-    from penstock.interfaces.cli.console import table_or_records
+    from penstock.interfaces.cli.console import table_of
     from penstock.interfaces.cli.tables import ledger_tables
     from penstock.pipeline.ledger_audit import show_ledger
 
@@ -69,7 +69,7 @@ def show(
         view = show_ledger(platform, operator(), portfolio, parse_instant(at) if at else None)
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
     for title, frame in ledger_tables(view, exact).items():
-        out.print(table_or_records(frame, title, out))
+        out.print(table_of(frame, title))
         if title.startswith("Profit") and not frame.is_empty():
             out.print(_FEES_COUNT_ONCE)
 

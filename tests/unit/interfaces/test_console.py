@@ -15,7 +15,7 @@ from rich.console import Console
 from penstock.interfaces.cli.console import (
     stack_commands,
     stack_logins,
-    table_or_records,
+    table_of,
     trials_progress,
 )
 from penstock.interfaces.cli.demo_view import _shown
@@ -34,7 +34,7 @@ FRAME = pl.DataFrame(
 
 def shown(width: int) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(table_or_records(FRAME, "Profit", console))
+    console.print(table_of(FRAME, "Profit"))
     return console.export_text()
 
 
@@ -46,7 +46,7 @@ def test_table_that_fits_is_a_table() -> None:
 def test_empty_table_that_does_not_fit_says_so() -> None:
     """Names of columns that are cut tell nobody anything."""
     console = Console(width=20, file=io.StringIO(), record=True)
-    console.print(table_or_records(FRAME.clear(), "Profit", console))
+    console.print(table_of(FRAME.clear(), "Profit"))
     text = console.export_text()
     assert "Profit" in text
     assert "nothing yet" in text
@@ -62,6 +62,49 @@ def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() ->
     assert "12,492.39" in text
     assert text.count("reason") == 1
     assert all(len(line) <= 45 for line in text.splitlines())
+
+
+ROW = {
+    "position": "ADA/USDT",
+    "quantity": "160,000.1",
+    "entry_price": "0.5512",
+    "price": "95,514.00",
+    "value": "18,820.11",
+    "weight": "18.8%",
+    "unrealised": "-1,003.20",
+    "price_age": "13 h",
+}
+
+
+@pytest.mark.parametrize(("width", "left_out"), [(100, []), (80, ["entry price", "0.5512"])])
+def test_positions_leave_columns_out_and_break_nothing(width: int, left_out: list[str]) -> None:
+    """At 80 columns names and numbers were cut in two: "positio/n", "ADA/USD/T"."""
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table_of(pl.DataFrame([ROW]), "Positions", spare=("entry_price", "price_age")))
+    text = console.export_text()
+    values = [value for value in ROW.values() if value not in left_out]
+    (row,) = [line for line in text.splitlines() if "ADA/USDT" in line]
+    assert [value for value in values if value not in row] == []
+    assert not [each for each in left_out if each in text]
+    assert "position" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_sentence_takes_what_names_and_numbers_leave() -> None:
+    """It is broken between words, and the names of criteria are not broken."""
+    frame = pl.DataFrame(
+        {
+            "criterion": ["reproduced_by_second_engine"],
+            "verdict": ["not judged"],
+            "value": [-6.48],
+            "reason": ["the threshold refuses nobody whatever was measured"],
+        }
+    )
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table_of(frame, "Verdicts"))
+    text = console.export_text()
+    assert "reproduced_by_second_engine │ not judged │ -6.48 │ the threshold" in text
+    assert max(map(len, text.splitlines())) == 80
 
 
 def test_long_search_without_a_terminal_says_where_it_is() -> None:
