@@ -16,7 +16,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.kernel import simulate
-from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.market import BarMatrices, Matrix, market_of_prices
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.replay import Replay, replay
 
@@ -70,16 +70,7 @@ def _accounts(
         max_volume_share=draw(st.sampled_from([None, 0.1, 1.0])),
     )
     names = tuple(each.symbol for each in instruments)
-    market = BarMatrices(
-        pl.DataFrame(),
-        Timeframe.D1,
-        names,
-        pl.Series([]),
-        prices,
-        prices,
-        np.empty(0, np.int64),
-        volume=volume,
-    )
+    market = market_of_prices(prices, prices, Timeframe.D1, volume, names)
     return market, weights, costs, policy, instruments
 
 

@@ -46,10 +46,9 @@ def _panels(draw: st.DrawFn) -> tuple[BarMatrices, Matrix, Costs]:
     weights[random.random((bars, symbols)) < some(0.0, 0.3)] = NAN
     weights[random.random((bars, symbols)) < 0.1] = 0.0
     weights[random.random(bars) < some(0.0, 0.7)] = NAN
-    m = market(open_.tolist(), close.tolist())
+    bound = volume if draw(st.booleans()) else None
     m = replace(
-        m,
-        volume=volume if draw(st.booleans()) else None,
+        market(open_.tolist(), close.tolist(), bound),
         ends=ends,
         price_ticks=10.0 ** np.floor(np.log10(np.nanmin(close) * 0.1)) * np.ones(symbols)
         if draw(st.booleans()) and not np.isnan(close).all()
