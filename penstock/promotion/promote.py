@@ -66,6 +66,7 @@ def promote(
     rehearse: Rehearse | None = None,
     *,
     rollbacks: RollbackRecord,
+    advice: Sequence[CriterionResult] = (),
 ) -> Promotion:
     """Judge a registered version, and move the aliases that it earned.
 
@@ -80,7 +81,7 @@ def promote(
     name = candidate.name
     loaded = registry.load_candidate(name, candidate.version)
     content_hash = loaded.version.tags["content_hash"]
-    further = _further_verdicts(loaded, evidence, measure, thresholds, rehearse)
+    further = [*_further_verdicts(loaded, evidence, measure, thresholds, rehearse), *advice]
     for _ in range(_MOST_COMPARISONS):
         before = _champion(registry, name)
         incumbent = before == candidate.version

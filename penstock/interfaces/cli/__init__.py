@@ -37,6 +37,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.research,
     models.promote,
     models.rollback,
+    models.costs,
     trading.rebalance,
     trading.trade,
     account.status,
@@ -92,7 +93,7 @@ WRITING = frozenset(
     }
 )
 #: Commands that only show something, of one environment. Nor is the kill switch ever refused.
-SHOWING = frozenset({"positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
+SHOWING = frozenset({"costs", "positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
 
 
 class _Command(TyperCommand):

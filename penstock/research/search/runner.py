@@ -161,7 +161,8 @@ def evaluate(
     market: BarMatrices, strategy: Strategy, costs: Costs, settings: SearchSettings
 ) -> tuple[float, dict[str, float]]:
     """Return the objective and the TRIAL_METRICS of a strategy over a whole market."""
-    moments = simulate(market, market.decide(strategy), costs, settings.initial_cash).moments
+    weights, cash = market.decide(strategy), settings.initial_cash
+    moments = simulate(market, weights, costs, cash, record_equity=False).moments
     figures = metrics_of(moments, market.elapsed).as_dict()
     return figures[settings.objective.value], {name: figures[name] for name in TRIAL_METRICS}
 
