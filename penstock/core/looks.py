@@ -1,9 +1,9 @@
 """Looks at data: what was tried on which bars.
 
 The best of many looks shows good figures by chance. So every look is on record, and two numbers
-follow from the record. The first deflates a Sharpe ratio: the number of distinct configurations that
-were ever tried on bars which overlap those in sample. The second is spent: how much of the
-out-of-sample bars others have seen.
+follow from the record. The first deflates a Sharpe ratio: the number of distinct configurations
+that were ever tried on bars which overlap those in sample. The second is what was spent: how much
+of the out-of-sample bars was seen, and how often.
 
 A configuration is a strategy's source and parameters, whatever the strategy is called
 (penstock.research.identity). The same again, on the same bars or on more of them, counts once.
@@ -66,14 +66,13 @@ class BarRange:
 
         A look at one symbol counts as a look at all.
 
+        >>> from dataclasses import replace
         >>> from datetime import UTC, timedelta
         >>> start = datetime(2026, 1, 1, tzinfo=UTC)
-        >>> window = BarRange("binance", Timeframe.D1, ("BTC/USDT",), start, start + timedelta(days=9))
-        >>> late = BarRange(
-        ...     "binance", Timeframe.D1, ("BTC/USDT",), start + timedelta(days=8), start + timedelta(days=99)
-        ... )
-        >>> window.share_seen(late), late.share_seen(window) < 0.03
-        (0.2, True)
+        >>> day = timedelta(days=1)
+        >>> window = BarRange("binance", Timeframe.D1, ("BTC/USDT",), start, start + 9 * day)
+        >>> window.share_seen(replace(window, first=start + 8 * day, last=start + 99 * day))
+        0.2
         """
         if not self.overlaps(by):
             return 0.0
@@ -123,8 +122,8 @@ class Exposure:
     def spent(self, candidate: str) -> float:
         """Return how many looks the range has had from others than `candidate`.
 
-        A configuration that has seen a fifth of the range counts as a fifth: fresh bars restore what
-        was spent. The candidate's own earlier looks count once, with the one that is about to come.
+        A configuration that has seen a fifth of the range counts as a fifth: fresh bars restore
+        what was spent. The candidate's own looks count once, with the one that is about to come.
         """
         return sum(share for each, share in self.shares.items() if each != candidate)
 
