@@ -111,6 +111,16 @@ class RecordedLook:
 
 
 @dataclass(frozen=True)
+class LookCount:
+    """What the journal has counted of a look."""
+
+    on_these_bars: int
+    """The number of distinct configurations that were ever tried on overlapping bars."""
+    new: int
+    """How many of them nobody had tried before."""
+
+
+@dataclass(frozen=True)
 class Exposure:
     """What was seen of a range of bars."""
 

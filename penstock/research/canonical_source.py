@@ -184,10 +184,10 @@ class _Canonical(ast.NodeTransformer):
             return None
         return self.visit(ast.Assign([node.target], node.value))  # type: ignore[no-any-return]
 
-    def visit_Import(self, node: ast.Import) -> None:
+    def visit_Import(self, _node: ast.Import) -> None:
         return None
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+    def visit_ImportFrom(self, _node: ast.ImportFrom) -> None:
         return None
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
