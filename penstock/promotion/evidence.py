@@ -1,6 +1,7 @@
 """The evidence on which the gate judges a candidate: one frozen value, kept with it as JSON.
 
-penstock.promotion.criteria decides whether the figures are good enough.
+A search knows the bars in sample only. The gate measures the rest, once it has opened the bars out
+of sample. penstock.promotion.criteria decides whether the figures are good enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +10,7 @@ from datetime import datetime
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
-from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -22,7 +21,7 @@ MAX_CUTS = 3000
 
 
 class Evidence(BaseModel):
-    """The figures of one candidate, with everything that is needed to measure them again."""
+    """What a search knows of its choice, with everything that is needed to measure it again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -44,14 +43,22 @@ class Evidence(BaseModel):
     """The cash at the start, in quote units."""
     trial_count: int
     """The true number of trials of the search, of all strategies together."""
+    tried: int | None = None
+    """The distinct configurations that were ever tried on these bars, by the journal; None where
+    the search is on no journal.
+    """
     deflated_sharpe: float
-    """The deflated Sharpe probability, for that number of trials."""
+    """The deflated Sharpe probability, for the larger of the two numbers."""
     in_sample: BacktestMetrics
     """The figures on the bars that were searched."""
-    out_of_sample: BacktestMetrics
-    """The figures on the bars that were not."""
-    benchmark_out_of_sample: BacktestMetrics
-    """The figures of equal weights on the same bars."""
+    benchmark_in_sample: BacktestMetrics | None = None
+    """The figures of equal weights on the same bars; None in evidence of before 0.4."""
+    out_of_sample: BacktestMetrics | None = None
+    """The figures on the bars that were not searched; None until the gate has measured them."""
+    benchmark_out_of_sample: BacktestMetrics | None = None
+    """The figures of equal weights on the same bars; None until the gate has measured them."""
+    in_sample_start: datetime | None = None
+    """The open time of the first bar that was searched; None in evidence of before 0.4."""
     in_sample_end: datetime
     """The open time of the last bar that was searched."""
     out_of_sample_start: datetime
@@ -69,12 +76,27 @@ class Evidence(BaseModel):
         span = self.out_of_sample_end - self.out_of_sample_start + self.timeframe.duration
         return span.total_seconds() / 86400
 
+    @property
+    def out_of_sample_bars(self) -> int:
+        """The number of bars out of sample, where none is missing."""
+        return round(self.out_of_sample_days * 86400 / self.timeframe.seconds)
 
-def evidence_of(
-    search: SearchResult,
-    doubled_costs: BacktestMetrics | None = None,
-    leaks: tuple[str, ...] | None = None,
-) -> Evidence:
+    @property
+    def looks(self) -> int:
+        """The number of looks that deflates."""
+        return max(self.trial_count, self.tried or 0)
+
+
+class OpenedEvidence(Evidence):
+    """The evidence after the gate has opened the bars out of sample."""
+
+    out_of_sample: BacktestMetrics
+    """The figures of the registered version on the bars that were not searched."""
+    benchmark_out_of_sample: BacktestMetrics
+    """The figures of equal weights on the same bars."""
+
+
+def evidence_of(search: SearchResult, leaks: tuple[str, ...] | None = None) -> Evidence:
     """Return the evidence for a search's choice."""
     return Evidence(
         strategy=search.strategy,
@@ -86,14 +108,14 @@ def evidence_of(
         costs=search.costs,
         initial_cash=search.settings.initial_cash,
         trial_count=search.trial_count,
+        tried=None if search.looks is None else search.looks.on_these_bars,
         deflated_sharpe=search.deflated_sharpe,
         in_sample=search.in_sample.metrics,
-        out_of_sample=search.out_of_sample.metrics,
-        benchmark_out_of_sample=search.benchmark_out_of_sample.metrics,
+        benchmark_in_sample=search.benchmark_in_sample.metrics,
+        in_sample_start=search.in_sample_start,
         in_sample_end=search.in_sample_end,
-        out_of_sample_start=search.out_of_sample.first_ts,
-        out_of_sample_end=search.out_of_sample.last_ts,
-        doubled_costs=doubled_costs,
+        out_of_sample_start=search.out_of_sample_start,
+        out_of_sample_end=search.out_of_sample_end,
         leaks=leaks,
     )
 
@@ -104,11 +126,8 @@ def gather_evidence(
     bars: pl.DataFrame,
     cuts: int | None = None,
     on_cut: Callable[[int, int], None] = lambda _done, _total: None,
-    *,
-    doubts: Sequence[DoubtedBar] = (),
-    joins: Sequence[Join] = (),
 ) -> Evidence:
-    """Return the evidence for a search's choice, with doubled costs and the lookahead check.
+    """Return the evidence for a search's choice, with the lookahead check.
 
     `bars` is the searched snapshot (BARS_SCHEMA). `cuts` is the number of instants after which
     later bars are changed. The default is every bar, but at most MAX_CUTS: only a cut at every bar
@@ -128,13 +147,7 @@ def gather_evidence(
         f"the future after {leak.cut} changed {leak.before} to {leak.after}"
         for leak in leaks
     )
-    return evidence_of(
-        search,
-        doubled_costs=backtest_out_of_sample(
-            strategy, known, bare, doubled(search.costs), doubts, joins
-        ),
-        leaks=found,
-    )
+    return evidence_of(search, found)
 
 
 def doubled(costs: Costs) -> Costs:
@@ -159,30 +172,3 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
             f"use the snapshot {evidence.dataset_hash}"
         )
     return known
-
-
-def backtest_out_of_sample(
-    strategy: Strategy,
-    bars: pl.DataFrame,
-    evidence: Evidence,
-    costs: Costs,
-    doubts: Sequence[DoubtedBar] = (),
-    joins: Sequence[Join] = (),
-) -> BacktestMetrics:
-    """Return a strategy's figures on the evidence's out-of-sample bars.
-
-    Earlier bars only warm it up. `doubts` and `joins` are those of the snapshot.
-    """
-    from penstock.research.engine.backtest import backtest
-
-    start = evidence.out_of_sample_start
-    return backtest(
-        bars,
-        strategy,
-        costs,
-        evidence.initial_cash,
-        start,
-        timeframe=evidence.timeframe,
-        doubts=doubts,
-        joins=joins,
-    ).metrics
