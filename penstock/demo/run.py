@@ -242,8 +242,10 @@ def _project_decision(
     first candidate. What was measured of the registered version itself (reproduction, rehearsal)
     is taken over: the demo leaves those bounds as they are.
     """
-    version, own = promoted.version, promoted.promotion.gate.verdicts
+    own = promoted.promotion.gate.verdicts
     judged_here = {criterion.__name__ for criterion in CRITERIA} | {"beats_champion"}
     further = [verdict for verdict in own if verdict.criterion not in judged_here]
-    evidence = platform.registry.evidence(version.name, version.version)
-    return judge(evidence, None, template.promotion(PORTFOLIO), further)
+    opened = promoted.promotion.opened
+    if opened is None:  # the demo's thresholds are the weaker ones
+        return promoted.promotion.gate
+    return judge(opened, None, template.promotion(PORTFOLIO), further)

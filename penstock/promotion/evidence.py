@@ -4,7 +4,7 @@ A search knows the bars in sample only. The gate measures the rest, once it has 
 of sample. penstock.promotion.criteria decides whether the figures are good enough.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 import polars as pl

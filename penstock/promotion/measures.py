@@ -11,8 +11,6 @@ from penstock.core.doubts import DoubtedBar
 from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.promotion.evidence import Evidence, OpenedEvidence, bars_of, doubled
-from penstock.research.engine.backtest import run
-from penstock.research.engine.benchmark import equal_weights
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.market import BarMatrices, market_of
 from penstock.research.engine.results import BacktestMetrics
@@ -58,6 +56,8 @@ class SnapshotMeasure:
 
     def opened(self, evidence: Evidence, strategy: Strategy) -> OpenedEvidence:
         """Return the evidence with the figures out of sample, also with doubled costs."""
+        from penstock.research.engine.benchmark import equal_weights
+
         costs, first = evidence.costs, self._first
         measured = {
             "out_of_sample": self._figures(self._market, strategy, first, costs),
@@ -82,6 +82,8 @@ class SnapshotMeasure:
     def _figures(
         self, market: BarMatrices, strategy: Strategy, first: int, costs: Costs
     ) -> BacktestMetrics:
+        from penstock.research.engine.backtest import run
+
         weights = market.decide(strategy)
         return run(market, weights, first, costs, self.evidence.initial_cash).metrics
 

@@ -29,6 +29,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     machine.down,
     models.ingest,
     models.research,
+    models.journal,
     models.promote,
     models.rollback,
     trading.rebalance,

@@ -12,7 +12,7 @@ from penstock.core.looks import LookCount
 from penstock.core.timeframes import Timeframe
 from penstock.core.trials import ParamValues
 from penstock.research.engine.costs import Costs
-from penstock.research.search.settings import SearchSettings
+from penstock.research.search.settings import Objective, SearchSettings
 
 __all__ = [
     "BacktestMetrics",
@@ -209,6 +209,11 @@ class SearchResult:
     def objective(self) -> str:
         """The name of the first objective."""
         return self.settings.objective[0]
+
+    def best_so_far(self, values: pl.Expr) -> pl.Expr:
+        """Return the best first objective up to each trial."""
+        minimised = self.objective in list(Objective) and Objective(self.objective).minimised
+        return values.cum_min() if minimised else values.cum_max()
 
     def figures_table(self) -> pl.DataFrame:
         """Return the choice's figures in sample, one row per metric, as text.
