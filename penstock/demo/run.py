@@ -120,7 +120,7 @@ class _Demo:
             ingested_at_end=ended,
             research=research,
             promotion=promotion,
-            project_decision=_project_decision(platform, template, promotion),
+            project_decision=_project_decision(template, promotion),
             slots=slots,
             reconciled=reconciled,
             drift=drift,
@@ -235,9 +235,7 @@ def _practice(
         yield server, PracticeControl(server.url, token=token)
 
 
-def _project_decision(
-    platform: Platform, template: Settings, promoted: PromotionOutcome
-) -> GateDecision:
+def _project_decision(template: Settings, promoted: PromotionOutcome) -> GateDecision:
     """Return what the project's own thresholds say of the version that the demo judged, as the
     first candidate. What was measured of the registered version itself (reproduction, rehearsal)
     is taken over: the demo leaves those bounds as they are.

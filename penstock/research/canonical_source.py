@@ -43,7 +43,8 @@ def canonical_source(thing: type | Callable[..., Any]) -> str:
     if not isinstance(thing, type):
         return _of_one(thing, _code_of(thing))
     kinds = [kind for kind in thing.__mro__ if _is_own(kind)]
-    return "\n".join(_of_one(kind, next(_codes(kind), None)) for kind in kinds)
+    texts = [_of_one(kind, next(_codes(kind), None)) for kind in kinds]
+    return "\n".join(text for text in texts if text)
 
 
 def _is_own(kind: type) -> bool:
@@ -68,8 +69,9 @@ def _code_of(value: object) -> CodeType | None:
 
 
 def _of_one(thing: Any, code: CodeType | None) -> str:
-    if code is None:  # a class without methods of its own
-        return ""
+    if code is None:  # a class without methods of its own: what it sets
+        own = {key: value for key, value in vars(thing).items() if key[:1] != "_"}
+        return " ".join(f"{key}={own[key]!r}" for key in sorted(own.keys() - {"name", "Params"}))
     text = "".join(linecache.getlines(code.co_filename))
     try:
         tree = ast.parse(text)

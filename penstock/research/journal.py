@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -84,23 +85,43 @@ class OpenLook:
         return LookCount(tried, tried - self.before)
 
 
-def configuration_of_weights(weights: Matrix) -> str:
-    """Return the name of given weights, as penstock.research.canonical_source names a strategy."""
-    return hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest()[:32]
+class NoLook(Enum):
+    """A backtest that is no look."""
+
+    NO_CHOICE = "nothing is chosen by what is seen"
+    """An account is compared with its own past, or a rehearsal with what the gate has opened."""
 
 
-def configuration_tried(decisions: Strategy | object, weights: Matrix) -> str:
-    """Return the name of what a backtest tries: a strategy, or else given weights."""
+def backtest_look(
+    journal: LookRecorder | NoLook | None,
+    decisions: Strategy | object,
+    market: BarMatrices,
+    weights: Matrix,
+    first: int,
+) -> OpenLook | None:
+    """Record a backtest of a strategy, or of given weights, from row `first` on.
+
+    Without a journal it warns. None where nothing was recorded.
+    """
+    if journal is None:
+        warn_uncounted("backtest", stacklevel=4)
+    if not isinstance(journal, LookRecorder):
+        return None
     if isinstance(decisions, Strategy):
-        return configuration_of(decisions)
-    return configuration_of_weights(weights)
+        about, tried = decisions.name, configuration_of(decisions)
+    else:
+        content = np.ascontiguousarray(weights).tobytes()
+        about, tried = "given weights", hashlib.sha256(content).hexdigest()[:32]
+    look = journal.begin(LookKind.BACKTEST, market, about, first=first)
+    look.add([tried])
+    return look
 
 
-def warn_uncounted(what: str) -> None:
+def warn_uncounted(what: str, stacklevel: int = 3) -> None:
     """Warn that a look is on no journal. The warning points at the caller's caller."""
     warnings.warn(
         f"this {what} is on no research journal: it will not count against what is found; "
         "give journal=..., as Platform.look_recorder returns it",
         UncountedLookWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )

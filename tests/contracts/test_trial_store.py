@@ -5,7 +5,7 @@ import math
 import pytest
 
 from penstock.adapters.stores.postgres import Database, PostgresTrialStore
-from penstock.core.trials import StudyTerms, Trial
+from penstock.core.trials import ParamValues, StudyTerms, Trial
 from penstock.ports import TrialStore
 from penstock.testing.memory_trials import MemoryTrialStore
 
@@ -25,7 +25,7 @@ def terms(name: str) -> StudyTerms:
 
 def trial(number: int) -> Trial:
     """A trial whose figures are hard to keep: no number, infinite, and not a short fraction."""
-    params = {
+    params: ParamValues = {
         "n": number,
         "exact": 0.1 + 0.2,
         "tiny": 1e-300,

@@ -29,7 +29,9 @@ def write_dashboard_file(
     already.
     """
     directions = [
-        "minimize" if measure_of(name).minimised else "maximize"
+        optuna.study.StudyDirection.MINIMIZE
+        if measure_of(name).minimised
+        else optuna.study.StudyDirection.MAXIMIZE
         for name in found.settings.objective
     ]
     names = []

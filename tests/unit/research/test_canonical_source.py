@@ -159,4 +159,6 @@ def test_subclass_is_its_base_with_what_it_changes(tmp_path: Path) -> None:
     """What is inherited counts, and a subclass that changes nothing is its base."""
     follower = strategy_in(SOURCE, tmp_path)
     same = type("Same", (follower,), {"name": "same", "__module__": "a_file"})
-    assert canonical_source(same).strip() == canonical_source(follower)
+    other = type("Other", (follower,), {"factor": 2, "__module__": "a_file"})
+    assert canonical_source(same) == canonical_source(follower)
+    assert canonical_source(other) != canonical_source(follower)

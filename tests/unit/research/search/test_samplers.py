@@ -11,7 +11,7 @@ from penstock.research.search.settings import FrontRule, SamplerName, SearchSett
 from penstock.research.search.space import Choices, NumberRange
 from penstock.research.search.trials import best_candidates, pareto_front
 
-SPACE = {
+SPACE: dict[str, NumberRange | Choices] = {
     "n": NumberRange(5, 60, 1, whole=True),
     "x": NumberRange(0.0, 1.0, 0.0, whole=False),
     "kind": Choices(("a", "b", "c")),
@@ -25,7 +25,8 @@ def value_of(params: ParamValues) -> float:
 
 
 def trials_of(settings: SearchSettings) -> list[Trial]:
-    sampler, found = Sampler(SPACE, settings, [False]), []
+    sampler = Sampler(SPACE, settings, [False])
+    found: list[Trial] = []
     learnt = 0
     with quiet_optuna():
         for batch in sampler.batches:
