@@ -101,7 +101,7 @@ class Aged:
         self.control_store.record_compared(lease, {mark.symbol: mark.newest for mark in marks})
         self.ledger.release_lease(lease)
         started = time.perf_counter()
-        self.ledger.entry_prices(ACCOUNT)
+        self.ledger.cost_bases(ACCOUNT)
         return time.perf_counter() - started
 
 
@@ -111,13 +111,13 @@ def calls(aged: Aged) -> dict[str, Callable[[], Any]]:
     slot = END + timedelta(minutes=1)
     last = ledger.rebalances(ACCOUNT, limit=1)[0].id
     return {
-        "entry prices (stops)": lambda: ledger.entry_prices(ACCOUNT),
+        "entry prices (stops)": lambda: ledger.cost_bases(ACCOUNT),
         "risk history": lambda: control_store.risk_history(ACCOUNT, slot, slot),
         "trade marks": lambda: control_store.trade_marks(ACCOUNT),
         "slots on record (a day)": lambda: ledger.rebalances(ACCOUNT, limit=DAY),
         "newest 20 slots": lambda: ledger.rebalances(ACCOUNT, limit=20),
         "unfinished orders": lambda: ledger.orders(ACCOUNT, unfinished_only=True),
-        "overfilled orders": lambda: ledger.orders(ACCOUNT, overfilled_only=True),
+        "unsettled orders": lambda: ledger.unsettled_orders(ACCOUNT),
         "orders of the slot": lambda: ledger.orders(ACCOUNT, rebalance_id=last),
         "short orders of a symbol": lambda: ledger.short_orders(ACCOUNT, "S1/USDT", 100),
         "fills of a symbol, an hour": lambda: ledger.fills(

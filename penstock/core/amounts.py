@@ -1,8 +1,9 @@
 """How amounts are written for people: quantities by the lot step, prices by the tick, money by the
 places of its currency.
 
-No amount has an exponent, a minus zero or zeros at its end. What only people read is rounded to
-what a venue can trade; what is not zero is never written as zero.
+No amount has an exponent or a minus zero, and only money has zeros at its end. What only people
+read is rounded to what a venue can trade. A quantity or price that is not zero is never written as
+zero; money under half of its last place is.
 """
 
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, localcontext

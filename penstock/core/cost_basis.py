@@ -6,7 +6,7 @@ no part of the entry price. A sell closes no more than the fills have bought, be
 balance or a deposit has no cost.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
@@ -79,8 +79,8 @@ class CostBasis:
         return basis
 
 
-def entry_prices(fills: Iterable[Fill]) -> dict[str, Decimal]:
-    """Return the average price paid for what is held now, by symbol.
+def cost_bases(fills: Iterable[Fill]) -> dict[str, CostBasis]:
+    """Return what is held now by the fills alone, by symbol.
 
     The fills may be given in any order. A symbol of which nothing is held is absent.
     """
@@ -88,4 +88,9 @@ def entry_prices(fills: Iterable[Fill]) -> dict[str, Decimal]:
     for fill in sorted(fills, key=venue_order):
         by_symbol.setdefault(fill.symbol, []).append(fill)
     bases = {symbol: CostBasis().after(each) for symbol, each in by_symbol.items()}
+    return {symbol: basis for symbol, basis in bases.items() if basis.quantity}
+
+
+def entry_prices(bases: Mapping[str, CostBasis]) -> dict[str, Decimal]:
+    """Return the average price paid for what is held, by symbol."""
     return {symbol: basis.price for symbol, basis in bases.items() if basis.price is not None}

@@ -151,7 +151,7 @@ class PracticeExchangeDownError(VenueUnavailableError):
     def __str__(self) -> str:
         return (
             f"{self.wanted}: the practice exchange does not answer at {self.address}: the stack is "
-            "not running and must be started first"
+            "not running and must be started first, or is just starting this part again"
         )
 
 

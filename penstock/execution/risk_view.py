@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.cost_basis import entry_prices
 from penstock.core.errors import VenueError
 from penstock.core.halts import Halt
 from penstock.core.orders import Fill
@@ -78,7 +79,7 @@ class RiskView:
             session.account, self.slot, self._counted_at
         )
         if self.limits.guards_positions:
-            self._entries = session.ledger.entry_prices(session.account)
+            self._entries = entry_prices(session.ledger.cost_bases(session.account))
         return self.context(book, targets)
 
     def read_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:

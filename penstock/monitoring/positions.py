@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
+from penstock.core.cost_basis import CostBasis
 from penstock.core.instruments import Instrument, spot_assets, spot_symbol
 
 _ZERO = Decimal(0)
@@ -32,11 +33,11 @@ class Position:
     """Its market against the account's quote asset."""
     quantity: Decimal
     """Base units, by the ledger."""
-    entry_price: Decimal | None
-    """The average price paid for it, without fees in quote (quote units); None where no fill
-    bought it: an opening balance or a deposit has no cost."""
+    basis: CostBasis
+    """What of it the fills have bought, and for how much: an opening balance or a deposit has no
+    cost."""
     price: LastPrice | None
-    """The newest stored close; the account's newest trade where no bar is stored."""
+    """The newest that is stored: the close of a bar, or the account's own trade."""
     age: timedelta | None
     """How old the price is; None without a price, and where the venue's time is not known."""
     counted: bool = True
@@ -53,11 +54,23 @@ class Position:
         return None if self.price is None else self.quantity * self.price.value
 
     @property
+    def entry_price(self) -> Decimal | None:
+        """The average price paid, without fees in quote (quote units); None where no fill bought
+        it.
+        """
+        return self.basis.price
+
+    @property
     def unrealised(self) -> Decimal | None:
-        """quantity x (price - entry price), in quote units."""
+        """What was bought of it x (price - entry price), in quote units.
+
+        What came otherwise has no cost, and so neither gain nor loss. Where less is held than was
+        bought (a withdrawal), that counts.
+        """
         if self.price is None or self.entry_price is None:
             return None
-        return self.quantity * (self.price.value - self.entry_price)
+        bought = min(self.quantity, self.basis.quantity)
+        return bought * (self.price.value - self.entry_price)
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ def holdings_of(
     account: str,
     quote: str,
     balances: Mapping[str, Decimal],
-    entry_prices: Mapping[str, Decimal],
+    bases: Mapping[str, CostBasis],
     prices: Mapping[str, LastPrice],
     now: datetime | None,
     uncounted: Collection[str] = (),
@@ -105,7 +118,7 @@ def holdings_of(
 ) -> Holdings:
     """Return what an account holds, valued.
 
-    `balances` are the ledger's by asset; `entry_prices`, `prices` and `instruments` are by symbol.
+    `balances` are the ledger's by asset; `bases`, `prices` and `instruments` are by symbol.
     `now` is the venue's time; None where it is not known.
     """
     positions = []
@@ -116,8 +129,8 @@ def holdings_of(
         price = prices.get(symbol)
         age = None if price is None or now is None else max(now - price.at, timedelta(0))
         counted = asset not in uncounted
-        entry = entry_prices.get(symbol)
-        positions.append(Position(symbol, quantity, entry, price, age, counted))
+        basis = bases.get(symbol, CostBasis())
+        positions.append(Position(symbol, quantity, basis, price, age, counted))
     return Holdings(account, quote, balances.get(quote, _ZERO), tuple(positions), instruments)
 
 

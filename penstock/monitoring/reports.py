@@ -24,9 +24,9 @@ from penstock.monitoring.returns import performance_of
 MAX_ROWS = 500
 #: What the columns of a table of positions mean.
 _POSITIONS_TEXT = (
-    "A price is the newest stored close, or that of the account's newest trade where no bar is "
-    "stored; its age is by the venue's time. "
-    "Unrealised profit is the quantity times the price less the entry price, the average price "
+    "A price is the newest that is stored: the close of a bar, or the account's own trade; its age "
+    "is by the venue's time. "
+    "Unrealised profit is what was bought times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )
 #: So few slots are drawn as points too: a line needs two, and a day's change is to be seen.

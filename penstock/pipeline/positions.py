@@ -32,21 +32,12 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         account,
         quote,
         balances,
-        platform.ledger.entry_prices(account) if held else {},
-        _prices(platform, account, held),
-        _now(platform),
+        platform.ledger.cost_bases(account) if held else {},
+        newest([*_closes(platform, held), *_trades(platform, account, held)]),
+        _now(platform) if held else None,
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
     )
-
-
-def _prices(platform: Platform, account: str, symbols: Collection[str]) -> dict[str, LastPrice]:
-    """Return the newest stored close of each symbol, else the price of the account's newest trade.
-
-    A trade of our own has paid the spread: a close says better what the market is at.
-    """
-    closes = newest(_closes(platform, symbols))
-    return {**dict(_trades(platform, account, set(symbols) - set(closes))), **closes}
 
 
 def _closes(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:

@@ -21,6 +21,8 @@ class StackHealth:
     """The parts that do not."""
     silent: tuple[str, ...] = ()
     """The living parts that do not answer, or are held by SIGSTOP, as sentences."""
+    answering: frozenset[str] = frozenset()
+    """The servers that have answered, by name; empty where none was asked."""
 
     @property
     def abandoned(self) -> bool:
@@ -67,6 +69,10 @@ class StackHealth:
             if part.deaths
         )
 
+    def is_silent(self, server: str) -> bool:
+        """Whether a server that is kept running, or lives, has not answered when it was asked."""
+        return self.note.serves(server) and server not in self.answering
+
 
 @use_case
 def stack_health(settings: Settings, actor: Actor, ask: bool = False) -> StackHealth | None:
@@ -91,14 +97,15 @@ def stack_health(settings: Settings, actor: Actor, ask: bool = False) -> StackHe
         for part in alive
         if part.process is not None and part.process.suspended
     ]
-    if ask:
-        asked = _health_addresses(note)
-        silent += [
-            f"{_named(part)} does not answer at {asked[part.name]}"
-            for part in alive
-            if part.name in asked and not answers(asked[part.name])
-        ]
-    return StackHealth(note, tuple(alive), tuple(dead), tuple(silent))
+    addresses = _health_addresses(note) if ask else {}
+    asked = [part for part in alive if part.name in addresses]
+    answering = frozenset(part.name for part in asked if answers(addresses[part.name]))
+    silent += [
+        f"{_named(part)} does not answer at {addresses[part.name]}"
+        for part in asked
+        if part.name not in answering
+    ]
+    return StackHealth(note, tuple(alive), tuple(dead), tuple(silent), answering)
 
 
 def _health_addresses(note: StackNote) -> dict[str, str]:

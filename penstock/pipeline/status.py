@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from penstock.core.actors import Actor
 from penstock.core.breaks import Break
+from penstock.core.errors import PromotionError
 from penstock.monitoring.figures import AccountFigures
 from penstock.monitoring.positions import Holdings
 from penstock.pipeline.halts import TradingStates, trading_states
@@ -26,6 +26,18 @@ class ChosenBy(StrEnum):
     ABANDONED_STACK = "abandoned stack"  # that stack did, and has lost its supervisor
     VARIABLE = "variable"  # PENSTOCK_ENV names it
     DEFAULT = "default"  # nothing says otherwise
+
+
+@dataclass(frozen=True)
+class ChosenEnvironment:
+    """The environment that is shown, and the stack of its home."""
+
+    name: str
+    """The environment's name."""
+    why: ChosenBy
+    """Why it is this one."""
+    stack: StackHealth | None
+    """What of the local stack lives; None where the home has none."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +74,6 @@ class SystemStatus:
 
     environment: str
     """The environment's name."""
-    chosen_by: ChosenBy
-    """Why it is this one."""
-    home: Path
-    """The home folder."""
     others: tuple[str, ...]
     """Further environments whose accounts are in the same ledger."""
     database: str
@@ -74,28 +82,43 @@ class SystemStatus:
     """One per symbol and timeframe."""
     models: tuple[ModelVersion, ...]
     """The registered versions that an alias points at."""
+    models_unknown: str
+    """Why the models are not known; "" where they are."""
     accounts: tuple[AccountStatus, ...]
     """One per portfolio."""
     states: TradingStates
     """Which accounts may trade."""
-    stack: StackHealth | None = None
-    """What of the local stack lives; None where the home has none."""
 
 
 @use_case
-def read_status(platform: Platform, actor: Actor) -> SystemStatus:
-    """Read the present state. No venue is asked, but for the practice exchange's time."""
+def choose_environment(settings: Settings, actor: Actor) -> ChosenEnvironment:
+    """Return which environment is shown, and why. The servers of the home's stack are asked whether
+    they answer; no database is opened.
+    """
+    stack, name = stack_health(settings, actor, ask=True), settings.process.env
+    why = ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
+    if stack is not None and stack.note.addresses.environment == name:
+        why = ChosenBy.ABANDONED_STACK if stack.abandoned else ChosenBy.STACK
+    return ChosenEnvironment(name, why, stack)
+
+
+@use_case
+def read_status(platform: Platform, actor: Actor, stack: StackHealth | None) -> SystemStatus:
+    """Read the present state. No venue is asked, but for the practice exchange's time.
+
+    `stack` is the home's, looked at before. An MLflow server of its that does not answer is not
+    asked; nor does a registry that cannot be reached keep the rest from being shown.
+    """
     accounts = platform.environment.accounts
     coverage = platform.bar_inventory.coverage(platform.exchange_name)
-    stack = stack_health(platform.settings, actor)
+    models, models_unknown = _models(platform, stack)
     return SystemStatus(
         environment=platform.settings.process.env,
-        chosen_by=_chosen_by(platform.settings, stack),
-        home=platform.home,
         others=_others(platform),
         database=platform.open_database(),
         bars=tuple(StoredBars(**row) for row in coverage.iter_rows(named=True)),
-        models=_models(platform),
+        models=models,
+        models_unknown=models_unknown,
         accounts=tuple(
             AccountStatus(
                 portfolio,
@@ -107,14 +130,7 @@ def read_status(platform: Platform, actor: Actor) -> SystemStatus:
             for portfolio, account in accounts.items()
         ),
         states=trading_states(platform, actor),
-        stack=stack,
     )
-
-
-def _chosen_by(settings: Settings, stack: StackHealth | None) -> ChosenBy:
-    if stack is not None and stack.note.addresses.environment == settings.process.env:
-        return ChosenBy.ABANDONED_STACK if stack.abandoned else ChosenBy.STACK
-    return ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
 
 
 def _others(platform: Platform) -> tuple[str, ...]:
@@ -128,15 +144,18 @@ def _others(platform: Platform) -> tuple[str, ...]:
     )
 
 
-def _models(platform: Platform) -> tuple[ModelVersion, ...]:
+def _models(platform: Platform, stack: StackHealth | None) -> tuple[tuple[ModelVersion, ...], str]:
+    """Return the versions with an alias; where the registry cannot be asked, none and why."""
     names = {
         model.name
         for portfolio in platform.environment.accounts
         for model in platform.settings.portfolio(portfolio).models
     }
-    return tuple(
-        version
-        for name in sorted(names)
-        for version in platform.registry.versions(name)
-        if version.aliases
-    )
+    used = None if platform.settings.process.mlflow_url else stack
+    if used is not None and used.is_silent("mlflow-server"):
+        return (), "the stack's mlflow-server does not answer"
+    try:
+        found = [each for name in sorted(names) for each in platform.registry.versions(name)]
+    except PromotionError as error:
+        return (), str(error)
+    return tuple(version for version in found if version.aliases), ""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from penstock.core.account_totals import AccountTotals
 from penstock.core.alerts import Alert
+from penstock.core.cost_basis import CostBasis
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
@@ -232,8 +233,8 @@ class HoldingsReader(Protocol):
         """
         ...
 
-    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for open positions, by symbol (quote units).
+    def cost_bases(self, account: str) -> Mapping[str, CostBasis]:
+        """Return what is held by the fills alone and what was paid for it, by symbol.
 
         It is what penstock.core.cost_basis makes of all fills, exactly, in whatever order they
         arrived.

@@ -187,7 +187,12 @@ class PracticeApp:
         self.engine.advance()
         if private.counts_orders:
             self.limiter.require_order(request.api_key)
-            answer = private.handler(account, parameters, fault)
+            try:
+                answer = private.handler(account, parameters, fault)
+            except PracticeRefusal as refusal:
+                if refusal.counts_order:
+                    limit_headers |= self.limiter.count_order(request.api_key)
+                raise
             limit_headers |= self.limiter.count_order(request.api_key)
             return answer
         answer = private.handler(account, parameters)

@@ -10,7 +10,7 @@ class PracticeRefusal(PenstockError):
 
     `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is the header in
     seconds; None sends none. `data` is what the answer has beside code and message, None for
-    nothing.
+    nothing. `counts_order` says that it counts against the orders of the account all the same.
     """
 
     def __init__(
@@ -20,6 +20,7 @@ class PracticeRefusal(PenstockError):
         status: int = 400,
         retry_after: int | None = None,
         data: Any = None,
+        counts_order: bool = False,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -27,6 +28,7 @@ class PracticeRefusal(PenstockError):
         self.status = status
         self.retry_after = retry_after
         self.data = data
+        self.counts_order = counts_order
 
     @property
     def body(self) -> dict[str, Any]:
@@ -38,6 +40,12 @@ class PracticeRefusal(PenstockError):
 def missing_parameter(name: str) -> PracticeRefusal:
     return PracticeRefusal(
         -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+    )
+
+
+def missing_either(one: str, other: str) -> PracticeRefusal:
+    return PracticeRefusal(
+        -1102, f"Param '{one}' or '{other}' must be sent, but both were empty/null!"
     )
 
 

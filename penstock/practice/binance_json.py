@@ -1,5 +1,6 @@
 """Binance's JSON of orders, trades, balances, candles and symbols."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from penstock.practice.intervals import Candles
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
 from penstock.practice.order_requests import NEEDED, STP_MODES
+from penstock.simulation.balances import Balance
 
 Json = dict[str, Any]
 
@@ -185,13 +187,18 @@ def transfer_answer(entry: Json) -> Json:
 
 
 def account_answer(
-    account: PracticeAccount, taker_bps: Decimal, maker_bps: Decimal, at_ms: int
+    account: PracticeAccount,
+    assets: Collection[str],
+    taker_bps: Decimal,
+    maker_bps: Decimal,
+    at_ms: int,
 ) -> Json:
-    """Return the account with every asset it holds."""
+    """Return the account with these assets and every other one that it holds."""
+    none = dict.fromkeys(assets, Balance())
     balances = [
         {"asset": asset, "free": text(balance.free), "locked": text(balance.locked)}
-        for asset, balance in sorted(account.balances.assets.items())
-        if balance.total != ZERO
+        for asset, balance in sorted((none | account.balances.assets).items())
+        if balance.total or asset in none
     ]
     return {
         "makerCommission": int(maker_bps),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from pydantic import ValidationError
@@ -177,8 +178,9 @@ class ControlApi:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
         quantity = _amount(body["quantity"])
         asset = _named(body["asset"], _ASSET)
-        self.venue.change(account, asset, -quantity, "earn")
-        self.venue.change(account, f"LD{asset}", quantity, "earn")
+        moves = ((asset, -quantity), (f"LD{asset}", quantity))
+        for name, change in sorted(moves, key=itemgetter(1)):  # it may lack what it is to give
+            self.venue.change(account, name, change, "earn")
         return _shown(account)
 
     def change_instrument(self, body: Body) -> Any:

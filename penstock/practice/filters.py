@@ -2,7 +2,7 @@
 
 They come from a real exchangeInfo answer where one is given. Else they are derived from the
 candles. The lot step is then a power of ten and worth between 0.1 and 1 quote unit. The tick is the
-largest power of ten that divides all prices, and large enough for amounts of eight decimals.
+largest power of ten that divides all prices. Either is large enough for amounts of eight decimals.
 """
 
 import gzip
@@ -113,8 +113,7 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
         symbol=listing.symbol,
         base=listing.base,
         quote=listing.quote,
-        # a lot at one tick is then an amount of eight decimals, as at Binance
-        price_tick=max(_tick(prices), Decimal("1e-8") / lot_step),
+        price_tick=max(_tick(prices), _finest_tick(lot_step)),
         lot_step=lot_step,
         min_quantity=lot_step,
         min_notional=Decimal(5) if listing.quote in _STABLE_QUOTES else Decimal("0.0001"),
@@ -122,6 +121,11 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
         limits=OrderLimits(limit_notional=_MAX_NOTIONAL),
     )
     return SymbolRules(instrument, Decimal(10) ** 6, lot_step * 10**9)
+
+
+def _finest_tick(lot_step: Decimal) -> Decimal:
+    """Return the tick at which a lot costs 1e-8: accounts show no smaller amount."""
+    return Decimal("1e-8") / lot_step
 
 
 def _tick(prices: np.ndarray) -> Decimal:
@@ -167,13 +171,14 @@ def _read_exchange_info(path: Path) -> dict[str, dict[str, dict[str, str]]]:
 
 def _rules_from_filters(listing: Listing, filters: dict[str, dict[str, str]]) -> SymbolRules:
     price, lot = filters["PRICE_FILTER"], filters["LOT_SIZE"]
+    tick, lot_step = Decimal(price["tickSize"]), Decimal(lot["stepSize"])
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {"minNotional": "0"}
     instrument = Instrument(
         symbol=listing.symbol,
         base=listing.base,
         quote=listing.quote,
-        price_tick=Decimal(price["tickSize"]).normalize(),
-        lot_step=Decimal(lot["stepSize"]).normalize(),
+        price_tick=max(tick, _finest_tick(lot_step)).normalize(),
+        lot_step=lot_step.normalize(),
         min_quantity=Decimal(lot["minQty"]).normalize(),
         min_notional=Decimal(notional["minNotional"]).normalize(),
         max_quantity=Decimal(lot["maxQty"]).normalize(),

@@ -8,8 +8,11 @@ order was placed. A stop order waits until the last price reaches its stop, and 
 Quantities and commissions are those of penstock.simulation.fill_model.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from penstock.core.accounting import effect_of
@@ -27,6 +30,7 @@ from penstock.practice.bar_search import Trigger, bar_through, is_reached, trigg
 from penstock.practice.binance_errors import PracticeRefusal, insufficient_balance
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import PracticeMarket
+from penstock.practice.series import PracticeBar
 from penstock.practice.venue import PracticeVenue
 from penstock.simulation.fill_model import (
     BnbWallet,
@@ -48,6 +52,21 @@ class Moment(NamedTuple):
     """The bar that fills are taken from."""
     volume: float
     """Its volume (base units)."""
+
+
+class _Due(NamedTuple):
+    """What happens next to a resting order. The older order is first of those of one instant."""
+
+    at_ms: int
+    """When it happens (Unix milliseconds by the venue's clock)."""
+    order_id: int
+    """The order's id."""
+    carry_out: Callable[[], None]
+    """Makes it happen."""
+    account: PracticeAccount
+    """The order's account."""
+    order: PracticeOrder
+    """The order."""
 
 
 class MatchingEngine:
@@ -148,38 +167,55 @@ class MatchingEngine:
         self.venue.note_order(account, order)
 
     def advance(self) -> None:
-        """Match every resting order against the bars that have closed since the last call."""
+        """Match every resting order against the bars that have closed since the last call.
+
+        What happens to all orders happens in the order of time.
+        """
         now = self.venue.time.now_ms()
         if now == self._advanced_to:
             return
         self._advanced_to = now
+        due: list[_Due] = []
         for account in self.venue.accounts.values():
-            for order_id in list(account.open_ids):
-                self._match_resting(account, account.orders[order_id], now)
+            for order_id in account.open_ids:
+                self._add_due(due, account, account.orders[order_id], now)
+        while due:
+            _, _, carry_out, account, order = heappop(due)
+            carry_out()
+            self._add_due(due, account, order, now)
 
-    def _match_resting(self, account: PracticeAccount, order: PracticeOrder, now: int) -> None:
-        instrument = self.rules[order.symbol].instrument
-        if instrument.symbol in self.market.suspended:
-            order.matched_to_ms = now  # what the candles have of this time did not trade
+    def _add_due(
+        self, due: list[_Due], account: PracticeAccount, order: PracticeOrder, now: int
+    ) -> None:
+        """Add what happens next to an open order, where it has happened by `now`."""
+        symbol = self.rules[order.symbol].instrument.symbol
+        if not order.status.is_open:
             return
-        while order.status.is_open:
-            if order.is_waiting:
-                trigger = trigger_of(self.market, instrument.symbol, order, now)
-                if trigger is None:
-                    return
-                self._trigger(account, order, trigger)
-                continue
-            found = bar_through(self.market, instrument.symbol, order, now)
-            if found is None:
-                return
-            timeframe, bar = found
-            key = order.symbol, timeframe, bar.ts
-            quantity = self._fillable(instrument, order, key, bar.volume)
-            order.matched_to_ms = bar.ts + timeframe.seconds * 1000
-            if quantity > 0:
-                at_ms = order.matched_to_ms - 1
-                self._fill(account, order, key, quantity, order.price, at_ms, is_maker=True)
-                self.venue.note_order(account, order)
+        if symbol in self.market.suspended:
+            order.matched_to_ms = now  # what the candles have of this time did not trade
+        elif order.is_waiting:
+            trigger = trigger_of(self.market, symbol, order, now)
+            if trigger is not None:
+                carry_out = partial(self._trigger, account, order, trigger)
+                heappush(due, _Due(trigger.at_ms, order.order_id, carry_out, account, order))
+        else:
+            found = bar_through(self.market, symbol, order, now)
+            if found is not None:
+                carry_out = partial(self._match_resting, account, order, *found)
+                at_ms = found[1].ts + found[0].seconds * 1000 - 1
+                heappush(due, _Due(at_ms, order.order_id, carry_out, account, order))
+
+    def _match_resting(
+        self, account: PracticeAccount, order: PracticeOrder, timeframe: Timeframe, bar: PracticeBar
+    ) -> None:
+        """Fill a resting order from a bar that traded through its limit, as its volume allows."""
+        key = order.symbol, timeframe, bar.ts
+        quantity = self._fillable(self.rules[order.symbol].instrument, order, key, bar.volume)
+        order.matched_to_ms = bar.ts + timeframe.seconds * 1000
+        if quantity > 0:
+            at_ms = order.matched_to_ms - 1
+            self._fill(account, order, key, quantity, order.price, at_ms, is_maker=True)
+            self.venue.note_order(account, order)
 
     def _trigger(self, account: PracticeAccount, order: PracticeOrder, trigger: Trigger) -> None:
         """Set a stop order to work. One that becomes a market order and lacks the funds expires."""

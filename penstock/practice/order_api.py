@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from penstock.core.ids import IdSource
 from penstock.practice import binance_json
 from penstock.practice.accounts import PracticeAccount, PracticeOrder
-from penstock.practice.binance_errors import PracticeRefusal, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal, missing_either
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.order_requests import (
@@ -35,6 +35,8 @@ from penstock.practice.parameters import (
 
 Row = TypeVar("Row")
 SignedHandler = Callable[..., Any]
+#: By which a cancel-replace names the order to cancel.
+_REPLACED = frozenset({"cancelOrderId", "cancelOrigClientOrderId"})
 
 
 class OrderApi:
@@ -166,8 +168,11 @@ class OrderApi:
     ) -> Any:
         """Cancel an order and place another. The filters are looked at before either.
 
-        Raises PracticeRefusal -2021 where one of the two failed, -2022 where nothing was done.
+        Raises PracticeRefusal -1102 where no order is named, -2021 where one of the two failed,
+        -2022 where nothing was done. Only a new order that was tried and refused does not count.
         """
+        if not _REPLACED & parameters.keys():
+            raise missing_either("cancelOrigClientOrderId", "cancelOrderId")
         self.engine.check(account, self._order_from(parameters))
         cancelled, is_cancelled = _attempt(lambda: self.cancel(account, _cancellation(parameters)))
         placed: Any = None
@@ -185,11 +190,11 @@ class OrderApi:
         }
         if is_cancelled and is_placed:
             return answer
+        code, message, status = -2022, "Order cancel-replace failed.", 400
         if is_cancelled or is_placed:
-            raise PracticeRefusal(
-                -2021, "Order cancel-replace partially failed.", status=409, data=answer
-            )
-        raise PracticeRefusal(-2022, "Order cancel-replace failed.", data=answer)
+            code, message, status = -2021, "Order cancel-replace partially failed.", 409
+        counts = new_result != "FAILURE"
+        raise PracticeRefusal(code, message, status=status, data=answer, counts_order=counts)
 
     def open_orders(self, account: PracticeAccount, parameters: Parameters) -> Any:
         wanted = None
@@ -232,7 +237,7 @@ class OrderApi:
         order_id = integer(parameters, "orderId")
         if order_id is None:
             if "origClientOrderId" not in parameters:
-                raise missing_parameter("orderId")
+                raise missing_either("origClientOrderId", "orderId")
             order_id = account.order_ids.get(parameters["origClientOrderId"])
         order = None if order_id is None else account.orders.get(order_id)
         return order if order is not None and order.symbol == symbol else None

@@ -2,7 +2,12 @@
 
 from penstock.core.orders import Side
 from penstock.practice.accounts import ZERO, PracticeOrder
-from penstock.practice.binance_errors import PracticeRefusal, unneeded_parameter, unsupported
+from penstock.practice.binance_errors import (
+    PracticeRefusal,
+    missing_either,
+    unneeded_parameter,
+    unsupported,
+)
 from penstock.practice.filters import SymbolRules, check_precision
 from penstock.practice.parameters import (
     CANCEL_RESTRICTIONS,
@@ -137,10 +142,7 @@ def _check_set(parameters: Parameters, kind: str) -> None:
     if kind == "MARKET":
         needed = tuple(name for name in _AMOUNTS if name in parameters)[:1]
         if not needed:
-            raise PracticeRefusal(
-                -1102,
-                "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!",
-            )
+            raise missing_either(*_AMOUNTS)
     for name in needed:
         required(parameters, name)
     for name in _BY_TYPE:

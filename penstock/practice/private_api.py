@@ -19,6 +19,7 @@ from penstock.practice.parameters import (
     Parameters,
     Route,
     integer,
+    is_true,
     may,
     needs,
     table,
@@ -66,10 +67,17 @@ class PrivateApi:
             | OrderApi(self.engine, self._ids).routes()
         )
 
-    def account(self, account: PracticeAccount, _: Parameters) -> Any:
-        model = self.engine.fill_model
+    def account(self, account: PracticeAccount, parameters: Parameters) -> Any:
+        """Return the account with all assets that are traded, or only those that it holds."""
+        model, traded = self.engine.fill_model, set[str]()
+        if not is_true(parameters, "omitZeroBalances", False):
+            traded = {a for each in self.market.listings.values() for a in (each.base, each.quote)}
         return binance_json.account_answer(
-            account, model.fee_bps(is_maker=False), model.fee_bps(is_maker=True), self._now()
+            account,
+            traded,
+            model.fee_bps(is_maker=False),
+            model.fee_bps(is_maker=True),
+            self._now(),
         )
 
     def trades(self, account: PracticeAccount, parameters: Parameters) -> Any:

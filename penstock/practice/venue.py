@@ -37,7 +37,8 @@ class PracticeVenue:
     ) -> PracticeAccount:
         """Create an account, or return the one that is open with the same secret.
 
-        Raises ConfigError where the account is open with another secret.
+        Raises ConfigError where the account is open with another secret, or a balance is below
+        zero.
         """
         existing = self.accounts.get(api_key)
         if existing is not None:
@@ -46,6 +47,8 @@ class PracticeVenue:
                     f"the practice exchange has an account '{api_key}' with another secret"
                 )
             return existing
+        if any(quantity < 0 for quantity in balances.values()):
+            raise ConfigError(f"the opening balances of '{api_key}' are not below zero")
         account = self.accounts[api_key] = PracticeAccount(api_key, secret)
         self.journal.add("account", api_key, self.time.now_ms(), {"secret": secret})
         for asset, quantity in balances.items():

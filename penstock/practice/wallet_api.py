@@ -19,6 +19,7 @@ from penstock.practice.parameters import (
     Parameter,
     Parameters,
     Route,
+    Weight,
     may,
     needs,
     table,
@@ -46,7 +47,7 @@ class WalletApi:
         return table(
             _get("/api/v3/account/commission", self.commission, _ONE_SYMBOL, 20),
             _get("/api/v3/rateLimit/order", self.order_counts, weight=40),
-            _get("/api/v3/myPreventedMatches", _none, prevented, 20),
+            _get("/api/v3/myPreventedMatches", _none, prevented, _weight_of_prevented),
             _get("/api/v3/myAllocations", _none, allocations, 20),
             _get("/sapi/v1/asset/tradeFee", self.trade_fees, (may("symbol", SYMBOL),)),
             _get("/sapi/v1/capital/config/getall", _none),
@@ -134,7 +135,11 @@ def _none(*_: Any) -> Any:
     return []
 
 
+def _weight_of_prevented(parameters: Parameters) -> int:
+    return 2 if "preventedMatchId" in parameters else 20
+
+
 def _get(
-    path: str, handler: Handler, reads: tuple[Parameter, ...] = (), weight: int = 1
+    path: str, handler: Handler, reads: tuple[Parameter, ...] = (), weight: Weight = 1
 ) -> Route[Handler]:
     return Route("GET", path, handler, reads, weight, is_signed=True)

@@ -164,7 +164,7 @@ def at_least(criterion: str, value: float, bound: float, what: str) -> Criterion
     passed = value >= bound
     judged = not bound <= _LEAST_THAT_REFUSES_NOBODY.get(criterion, -math.inf)
     reason = f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}"
-    return CriterionResult(criterion, passed, value, bound, said(reason, judged), judged)
+    return CriterionResult(criterion, passed, value, bound, with_remark(reason, judged), judged)
 
 
 def at_most(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
@@ -172,10 +172,10 @@ def at_most(criterion: str, value: float, bound: float, what: str) -> CriterionR
     passed = value <= bound
     judged = not bound >= _MOST_THAT_REFUSES_NOBODY.get(criterion, math.inf)
     reason = f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}"
-    return CriterionResult(criterion, passed, value, bound, said(reason, judged), judged)
+    return CriterionResult(criterion, passed, value, bound, with_remark(reason, judged), judged)
 
 
-def said(reason: str, judged: bool) -> str:
+def with_remark(reason: str, judged: bool) -> str:
     """Return the reason, with a remark where the bound refuses nobody."""
     return reason if judged else f"{reason}, which refuses nobody: not judged"
 
@@ -317,7 +317,7 @@ def doubled_cost_return(
         f"the out-of-sample return with doubled costs is {value:.4g}, "
         f"{'over' if passed else 'not over'} {bound:.4g}"
     )
-    return CriterionResult(name, passed, value, bound, said(reason, judged), judged)
+    return CriterionResult(name, passed, value, bound, with_remark(reason, judged), judged)
 
 
 def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:

@@ -18,7 +18,7 @@ from penstock.promotion.criteria import (
     CriterionResult,
     PromotionThresholds,
     Verdict,
-    said,
+    with_remark,
 )
 from penstock.promotion.evidence import Evidence, OpenedEvidence
 from penstock.research.engine.results import BacktestMetrics
@@ -177,4 +177,4 @@ def beats_champion(
         f"{'more' if passed else 'not more'} than {bound:.4g}"
     )
     judged = bound > LEAST_SHARPE_THAT_REFUSES_NOBODY
-    return CriterionResult(name, passed, excess, bound, said(reason, judged), judged)
+    return CriterionResult(name, passed, excess, bound, with_remark(reason, judged), judged)

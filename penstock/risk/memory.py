@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.cost_basis import CostBasis
+from penstock.core.cost_basis import CostBasis, entry_prices
 from penstock.core.halts import Halt, stricter
 from penstock.core.orders import Fill
 from penstock.core.risk_records import PositionMark, RiskHistory
@@ -58,11 +58,7 @@ class AccountMemory:
     @property
     def entry_prices(self) -> dict[str, Decimal]:
         """The average price paid for positions, by symbol."""
-        return {
-            symbol: basis.price
-            for symbol, basis in self.cost_basis.items()
-            if basis.price is not None
-        }
+        return entry_prices(self.cost_basis)
 
     def filled(self, fill: Fill) -> None:
         """Add a fill to the cost basis. Fills must be given oldest first."""

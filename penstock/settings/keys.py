@@ -4,10 +4,11 @@ local stack's servers, made once.
 No message shows a key.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -62,20 +63,40 @@ def stack_secret(home: Path, which: StackSecret) -> SecretStr:
     return SecretStr(path.read_text(encoding="utf-8").strip())
 
 
-def practice_keys(home: Path, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+def practice_keys(home: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
     """Return (key, secret) of each practice account: of those in `names`, and of all that have been
     made before.
 
     They are made once, in a file that only its owner can read. A portfolio's account has its name.
     """
     path = home / "practice-keys.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    missing = [name for name in names if name not in known]
-    if missing:
+    known = _read_keys(path)
+    if not known.keys() >= {*names}:
         home.mkdir(parents=True, exist_ok=True)
-        known |= {name: [new_secret(16), new_secret(32)] for name in missing}
-        whole = path.with_name(f".{path.name}-{new_secret(8)}")  # a killed process loses no key
-        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(known, file)
-        whole.replace(path)
+        with _locked(home):
+            known = _read_keys(path)  # another process may have made some meanwhile
+            known |= {name: [new_secret(16), new_secret(32)] for name in names if name not in known}
+            _write_keys(path, known)
     return {name: (key, secret) for name, (key, secret) in known.items()}
+
+
+def _read_keys(path: Path) -> dict[str, list[str]]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_keys(path: Path, known: Mapping[str, list[str]]) -> None:
+    whole = path.with_name(f".{path.name}-{new_secret(8)}")  # a killed process loses no key
+    with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(known, file)
+    whole.replace(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder. The kernel releases it when its holder dies."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)

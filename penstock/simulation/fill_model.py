@@ -127,14 +127,14 @@ class FillModel:
         That is the ask for a buy and the bid for a sell: `known`, worse by the slippage, on the
         nearest tick, and never better than `known`. `price_tick` is the instrument's. Half a tick
         of slippage on a price that is on the tick makes that price the bid and the next the ask.
+        Under one tick there is no bid on the tick, and `known` is the bid.
         """
         slip = max(known * self.slippage_bps / _BPS, self.min_slippage_ticks * price_tick)
         nearest = ((known + side.sign * slip) / price_tick).to_integral_value(ROUND_HALF_UP)
         if side is Side.BUY:
-            ticks = max(nearest, (known / price_tick).to_integral_value(ROUND_CEILING))
-        else:
-            ticks = min(nearest, (known / price_tick).to_integral_value(ROUND_FLOOR))
-        return max(ticks, Decimal(1)) * price_tick
+            return max(nearest, (known / price_tick).to_integral_value(ROUND_CEILING)) * price_tick
+        ticks = min(nearest, (known / price_tick).to_integral_value(ROUND_FLOOR))
+        return min(max(ticks, Decimal(1)) * price_tick, known or price_tick)  # nothing is for zero
 
     def fillable(
         self, instrument: Instrument, quantity: Decimal, volume: float, taken: Decimal = _ZERO

@@ -307,6 +307,8 @@ class PaperExchange:
                 continue
             if is_through(order.side, order.price, last):
                 self._fill(placed, self._instrument(order.symbol), order.price)
+            elif placed.placed_at:
+                self._keep(replace(placed, placed_at=_ZERO))
         self._journal.commit()
 
     def _listed_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:

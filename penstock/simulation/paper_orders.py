@@ -24,7 +24,8 @@ class PaperOrder:
     locked: Decimal = _ZERO
     """What it reserves: quote units for a buy, base units for a sell."""
     placed_at: Decimal = _ZERO
-    """The last price when it was placed. The order came after it, so it fills nothing."""
+    """The last price when it was placed, which fills nothing: the order came after it. Zero once
+    the market has shown another: a price that comes back is a new one."""
 
     @property
     def report(self) -> OrderReport:

@@ -86,7 +86,7 @@ class Child:
         code = self.process.poll() if self.process is not None else None
         how = "never started" if code is None else f"exit code {code}"
         if code is not None and code < 0:
-            how = f"killed by {signal.Signals(-code).name}"
+            how = f"killed by {_signal_name(-code)}"
         # what it had started itself may listen still: it is ended before the next start
         own = marked(self.home).get(self.name)
         if self.port is not None and not own and not is_free(self.port):
@@ -100,6 +100,13 @@ class Child:
         family = family_of(self.identity)
         end([*family, *marked(self.home).get(self.name, ())], _GRACE_SECONDS)
         self.process.poll()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def output_to(log: Path) -> IO[bytes]:

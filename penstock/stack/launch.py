@@ -91,17 +91,26 @@ def end_stack(home: Path, stop_database: Callable[[bool], object]) -> Ended:
     """
     if not home.is_dir():
         return Ended(was_supervised=False, leftovers=())
-    with locked(ending_lock(home), _STOP_SECONDS + _KILL_SECONDS):
+    found: list[StackNote] = []
+    ended: list[Identity] = []
+
+    def end_supervisor() -> None:
         note = noted_stack(home)
-        supervised = note is not None and note.supervised
-        if note is not None and supervised:
+        found.extend([note] if note is not None else [])
+        if note is not None and note.supervised:
             _end_supervisor(note.supervisor)
-        with locked(supervisor_lock(home), _KILL_SECONDS):
-            leftovers = end_leftovers(home, note)
-            # beside a copy of a home, its note is not ours and its database may be the original's
-            stop_database(note is not None or bool(leftovers))
-            forget_stack(home)
-    return Ended(supervised, leftovers)
+            ended.append(note.supervisor)
+
+    with (
+        locked(ending_lock(home), _STOP_SECONDS + _KILL_SECONDS),
+        # one that has just been started has the lock before it has noted itself
+        locked(supervisor_lock(home), _STOP_SECONDS, before_each=end_supervisor),
+    ):
+        leftovers = end_leftovers(home, found[-1] if found else None)
+        # beside a copy of a home, its note is not ours and its database may be the original's
+        stop_database(bool(found or leftovers))
+        forget_stack(home)
+    return Ended(bool(ended), leftovers)
 
 
 def _end_supervisor(supervisor: Identity) -> None:

@@ -4,7 +4,7 @@ dies.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,10 +63,17 @@ class FileLock:
 
 
 @contextmanager
-def locked(path: Path, patience_seconds: float) -> Iterator[FileLock]:
-    """Hold the lock of a file. Raises StackError where another process keeps it."""
+def locked(
+    path: Path, patience_seconds: float, before_each: Callable[[], object] | None = None
+) -> Iterator[FileLock]:
+    """Hold the lock of a file. Raises StackError where another process keeps it.
+
+    `before_each` is called before each attempt to take it.
+    """
     deadline = SYSTEM_CLOCK.elapsed_seconds() + patience_seconds
     while True:
+        if before_each is not None:
+            before_each()
         lock = FileLock(path)
         try:
             if lock.take():

@@ -8,7 +8,7 @@ that is set changes it.
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +23,6 @@ from penstock.core.machine import SYSTEM_CLOCK
 MARK = "PENSTOCK_STACK_PART"
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError)
 _KILL_SECONDS = 5.0
-#: How much is shown of a foreign program's command line.
-_SHOWN = 60
 
 
 class StackError(PenstockError):
@@ -169,6 +167,16 @@ def _parent(process: psutil.Process) -> int:
     return 0
 
 
+def _program(command: Sequence[str]) -> str:
+    """Return which program a command line starts, and which file or module it runs. Nothing else is
+    shown: an argument may be a password, and the name goes into alerts.
+    """
+    program, *arguments = [*command, ""]
+    if arguments[0] == "-m":
+        return f"{program} -m {arguments[1]}"
+    return program if arguments[0].startswith("-") else f"{program} {arguments[0]}".strip()
+
+
 def listener_on(port: int) -> str:
     """Return which process listens on the port, as far as this user may know it."""
     try:
@@ -179,7 +187,7 @@ def listener_on(port: int) -> str:
         }
         (pid,) = pids - {None}
         process = psutil.Process(pid)
-        name = " ".join(process.cmdline())[:_SHOWN] or process.name()
+        name = _program(process.cmdline()) or process.name()
     except (*_GONE, OSError, ValueError):
         return "another program"
     with suppress(*_GONE, OSError):

@@ -21,10 +21,8 @@ class Restarts:
     """The part's name."""
     log: str
     """Where its last words are."""
-    deaths: int = 0
-    """How many there were."""
     in_a_row: int = 0
-    """How many of them came soon after a start."""
+    """How many, one after another, came soon after a start."""
     next_start: float = 0.0
     """When it is to be started again."""
     _started: float = 0.0
@@ -39,7 +37,6 @@ class Restarts:
 
         The pauses are 2, 4, 8 ... and at most 60 seconds.
         """
-        self.deaths += 1
         self.in_a_row = 1 if now - self._started >= _CALM_SECONDS else self.in_a_row + 1
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(self.in_a_row - 1, 10), _LONGEST_PAUSE_SECONDS)
         self.next_start = now + pause

@@ -235,7 +235,9 @@ class Supervisor:
         self._note = replace(self._note, phase=Phase.ENDING)
         self._write()
         with ExitStack() as ending:
-            if not self._ends_by_itself:
+            if self._ends_by_itself:
+                ending.callback(self._write)  # what was sent now is not sent again
+            else:
                 ending.callback(forget_stack, self.home)
             ending.callback(self._alerts.flush)
             database = [part for part in self._to_end if isinstance(part, DatabasePart)]

@@ -12,7 +12,7 @@ from penstock.core.account_totals import TOTALS, AccountTotals
 from penstock.core.accounting import EXACT, changes_of
 from penstock.core.alerts import Alert
 from penstock.core.clock import Clock
-from penstock.core.cost_basis import entry_prices
+from penstock.core.cost_basis import CostBasis, cost_bases
 from penstock.core.errors import (
     IllegalTransitionError,
     StaleLeaseError,
@@ -352,8 +352,8 @@ class MemoryLedger:
             if symbol in (None, fill.symbol) and (since is None or fill.at >= since)
         ]
 
-    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        return entry_prices(self.fills(account))
+    def cost_bases(self, account: str) -> Mapping[str, CostBasis]:
+        return cost_bases(self.fills(account))
 
     def totals(self, account: str) -> AccountTotals:
         if account != self.account:

@@ -21,6 +21,7 @@ from penstock.ports import AnswerRecorder, Exchange, MarketData, TaskRunner, Ven
 from penstock.settings import AccountSettings, MarketSettings, Settings, VenueSettings, secret
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
+from penstock.stack import follow_stack
 
 
 class VenueAccounts:
@@ -145,9 +146,8 @@ class VenueAccounts:
             except VenueError:
                 raise error from None
             raise ConfigError(
-                f"{error}; a practice exchange answers, and `penstock` commands with its home "
-                "folder have its keys; in Python take Settings.of(follow_running_stack(os.environ)"
-                ".variables)"
+                f"{error}; a practice exchange answers, and its home folder has its keys; in "
+                f"Python take Settings.of({follow_stack.__name__}(os.environ).variables)"
             ) from None
 
     def visibility_delay(self, portfolio: str) -> float:

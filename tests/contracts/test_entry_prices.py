@@ -19,7 +19,7 @@ from penstock.adapters.stores.postgres import (
     connect,
     migrate,
 )
-from penstock.core.cost_basis import entry_prices
+from penstock.core.cost_basis import cost_bases, entry_prices
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
@@ -126,8 +126,8 @@ trades = st.tuples(
 def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
     database: Database, monkeypatch: pytest.MonkeyPatch, made: list[Any], data: st.DataObject
 ) -> None:
-    """Fills come shuffled, in batches, with a reading after each batch. The price is always the
-    fold of all of them, to the digit.
+    """Fills come shuffled, in batches, with a reading after each batch. Quantity and cost are
+    always the fold of all of them, to the digit.
     """
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._BEHIND", 2)
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._AT_ONCE", 3)
@@ -145,7 +145,7 @@ def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
         size = data.draw(st.integers(1, 15))
         batch, arriving = arriving[:size], arriving[size:]
         booked += account.ledger.book_fills(account.lease, batch)
-        assert account.ledger.entry_prices(account.name) == entry_prices(booked)
+        assert account.ledger.cost_bases(account.name) == cost_bases(booked)
     assert len(booked) == len(fills)
 
 
@@ -159,9 +159,9 @@ def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database)
         for n in range(200)
     ]
     account.ledger.book_fills(account.lease, fills)
-    before = account.ledger.entry_prices(account.name)
+    before = account.ledger.cost_bases(account.name)
     (checkpoint,) = account.checkpoints()
-    assert before == entry_prices(fills)
+    assert before == cost_bases(fills)
     assert START < checkpoint[1] < fills[-1].at
     for late in (
         account.fill(1000, 5, quantity="50", price="7"),
@@ -169,8 +169,8 @@ def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database)
     ):
         fills.append(late)
         account.ledger.book_fills(account.lease, [late])
-        assert account.ledger.entry_prices(account.name) == entry_prices(fills) != before
-        before = entry_prices(fills)
+        assert account.ledger.cost_bases(account.name) == cost_bases(fills) != before
+        before = cost_bases(fills)
 
 
 def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
@@ -179,21 +179,21 @@ def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
     """
     account = Account(database)
     account.ledger.book_fills(account.lease, [account.fill(n, n, price="100") for n in range(100)])
-    account.ledger.entry_prices(account.name)
+    account.ledger.cost_bases(account.name)
     first = account.checkpoints()
     account.ledger.book_fills(
         account.lease, [account.fill(n, n, price="100") for n in range(100, 200)]
     )
-    assert account.ledger.entry_prices(account.name) == {"BTC/USDT": Decimal(100)}
+    assert entry_prices(account.ledger.cost_bases(account.name)) == {"BTC/USDT": Decimal(100)}
     assert account.checkpoints() > first
     with database.transaction() as connection:
         connection.execute(
             "UPDATE entry_checkpoint SET cost = cost + 1000 WHERE account = %s", [account.name]
         )
-    assert account.ledger.entry_prices(account.name) == {"BTC/USDT": Decimal(105)}
+    assert entry_prices(account.ledger.cost_bases(account.name)) == {"BTC/USDT": Decimal(105)}
     with database.transaction() as connection:
         connection.execute("DELETE FROM entry_checkpoint WHERE account = %s", [account.name])
-    assert account.ledger.entry_prices(account.name) == {"BTC/USDT": Decimal(100)}
+    assert entry_prices(account.ledger.cost_bases(account.name)) == {"BTC/USDT": Decimal(100)}
 
 
 def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callable[[], str]) -> None:
@@ -204,7 +204,7 @@ def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callabl
         migrate(database)
         account, history = Account(database), PostgresLedgerHistory(database)
         account.ledger.book_fills(account.lease, [account.fill(n, n) for n in range(100)])
-        account.ledger.entry_prices(account.name)
+        account.ledger.cost_bases(account.name)
         account.ledger.book_fills(account.lease, [account.fill(500, 0.5, price="9")])
         assert history.rebuild(replace=False).different == 0
         with database.transaction() as connection:

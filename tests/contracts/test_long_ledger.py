@@ -137,7 +137,7 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
     """Open orders, overfilled orders and the fills since a checkpoint take few rows. An account
     beside it that trades more changes nothing.
     """
-    PostgresLedger(database).entry_prices(aged)
+    PostgresLedger(database).cost_bases(aged)
     with database.transaction() as connection:
         checkpoints = connection.execute(_SELECT_CHECKPOINTS, {"account": aged}).fetchall()
     keys = ("symbol", "quantity", "cost", "at", "trade_id", "sequence")

@@ -36,14 +36,14 @@ RECEIVE_WINDOW_MS = 2000
 #: Who sleeps inside a transaction holds its locks until the server ends it; by default after two
 #: minutes.
 SHORT_TRANSACTIONS = "?options=" + quote(
-    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=500ms"
+    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=2s"
 )
 
 
 _POST = "before POST /api/v3/order"
 _REFUSALS = {
     "StaleLeaseError": "stale token refused",
-    "StoreError": "transaction ended by the server",
+    "StoreUnavailableError": "transaction ended by the server",
 }
 
 
@@ -148,7 +148,7 @@ def refused(boundaries: list[str], point: int, end: str) -> bool:
     """
     if point > boundaries.index("before commit of end_rebalance") + 1:
         return True  # its slot was over before it slept
-    by_database = "was replaced by token" in end or end.startswith("StoreError")
+    by_database = "was replaced by token" in end or end.startswith("StoreUnavailableError")
     return by_database or (sends_next(boundaries, point) and end.startswith("StaleLeaseError"))
 
 

@@ -82,9 +82,7 @@ def test_practice_account_without_the_stack_says_that_the_stack_is_not_running(
     for call in calls:
         with pytest.raises(PracticeExchangeDownError) as error:
             call()
-        assert "at http://127.0.0.1:1: the stack is not running and must be started first" in str(
-            error.value
-        )
+        assert "does not answer at http://127.0.0.1:1: the stack is not running" in str(error.value)
         assert _failed(Subject.VENUE_CLOCK, error.value).cause is Subject.STACK
     assert error_remedy(error.value).startswith("start it with `penstock up`")
 

@@ -11,6 +11,7 @@ from penstock.interfaces.cli.terminal import (
     operator,
     out,
     say,
+    settings,
 )
 
 
@@ -22,22 +23,27 @@ def status() -> None:
     """
     from penstock.interfaces.cli.console import status_view
     from penstock.interfaces.cli.remedies import break_remedy, not_active, stack_lines
-    from penstock.pipeline.status import ChosenBy, read_status
+    from penstock.pipeline.status import ChosenBy, choose_environment, read_status
 
-    with opened_platform() as platform:
-        seen = read_status(platform, operator())
+    chosen, actor = settings(), operator()
+    # before the database is opened: that may start it, and what is dead may keep the rest waiting
+    environment = choose_environment(chosen, actor)
     why = {
         ChosenBy.STACK: "the stack that runs from this home works with it",
         ChosenBy.ABANDONED_STACK: "the stack that was started from this home worked with it",
         ChosenBy.VARIABLE: "PENSTOCK_ENV says so",
         ChosenBy.DEFAULT: "the default: PENSTOCK_ENV is not set, and no stack runs from "
-        f"{seen.home}",
+        f"{chosen.home}",
     }
-    say(f"environment {seen.environment} ({why[seen.chosen_by]})")
-    for line in stack_lines(seen.stack):
+    say(f"environment {environment.name} ({why[environment.why]})")
+    for line in stack_lines(environment.stack):
         say(line)
+    with opened_platform() as platform:
+        seen = read_status(platform, actor, environment.stack)
     for other in seen.others:
         say(f"this ledger has accounts of {other} too: `PENSTOCK_ENV={other} penstock status`")
+    if seen.models_unknown:
+        say(f"models are not known: {seen.models_unknown}")
     out.print(status_view(seen))
     for each in seen.accounts:
         for found in each.breaks:

@@ -96,7 +96,9 @@ def status_view(status: SystemStatus) -> Group:
         table_of(
             tables.models_table(status),
             "Models",
-            "none promoted: run `penstock research`, then `penstock promote`",
+            "not known"
+            if status.models_unknown
+            else "none promoted: run `penstock research`, then `penstock promote`",
         ),
         *(part for each in status.accounts for part in _account_view(each)),
         table_of(tables.locks_table(status), "Locked instruments", "none: ledger and venue agree"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.core.amounts import plain
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     operator,
@@ -86,7 +87,7 @@ def account(
     opened = open_client_account(
         settings(default_env="practice"), operator(), name, parse_amount(cash)
     )
-    held = ", ".join(f"{amount.normalize():f} {asset}" for asset, amount in opened.balances.items())
+    held = ", ".join(f"{plain(amount)} {asset}" for asset, amount in opened.balances.items())
     for what, shown in (
         ("address", opened.url),
         ("API key", opened.api_key),

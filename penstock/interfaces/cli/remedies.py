@@ -34,8 +34,8 @@ CHECK_REMEDIES = {
     Subject.LIBRARIES: "run 'make clean setup': it installs the pinned set",
     Subject.CONFIGURATION: "mend the file, key or variable that the message names",
     Subject.DISK: "free some space, or set PENSTOCK_HOME to another disk",
-    Subject.STACK: f"{STACK_REMEDY}; a living supervisor starts a dead part again by itself, and "
-    "the part's log says why it died",
+    Subject.STACK: "`penstock up` starts it, and ends first what a dead supervisor has left; a "
+    "living one starts a dead part again by itself, and the part's log says why it died",
     Subject.DATABASE: "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the "
     "embedded one",
     Subject.VENUE: "check the network and the proxy, or use PENSTOCK_ENV=practice with `penstock "

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.pipeline.stack_health import StackHealth
 from penstock.stack import (
     Brought,
     Phase,
@@ -25,14 +27,24 @@ from penstock.stack import (
     children,
     end_stack,
     follow_stack,
+    leftovers,
     read_stack,
     restarts,
     supervisor,
 )
-from penstock.stack.children import require_free
+from penstock.stack.children import Child, require_free
+from penstock.stack.locks import FileLock, supervisor_lock
 from penstock.stack.processes import Identity, marked
 from penstock.stack.state import state_file, write_stack
 from tests.cheap_stack import CheapStack
+
+#: Listens on a port and says so.
+_LISTENER = (
+    "import socket, sys, time\n"
+    "s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+    "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print('up', flush=True)\n"
+    "time.sleep(100)\n"
+)
 
 
 @pytest.fixture
@@ -151,6 +163,27 @@ def test_part_that_dies_again_and_again_makes_an_urgent_alert(stack: CheapStack)
     assert "exit code 3" in stack.alerts[-1]
 
 
+def test_signal_without_a_name_is_a_death_like_another(stack: CheapStack) -> None:
+    """Most real-time signals have none."""
+    child = Child("worker", ["sh", "-c", "kill -40 $$"], os.environ, None, stack.home)
+    children.make_logs(stack.home)
+    child.start()
+    stack.wait(lambda: not child.alive)
+    assert child.reason == "killed by signal 40"
+
+
+def test_supervisor_that_ends_by_itself_tells_it_once(stack: CheapStack) -> None:
+    """It ends its parts. The next one is told of no alert that a channel has taken."""
+    note = stack.up()
+    (stack.home / "stack.lock").unlink()
+    stack.wait(lambda: not note.supervisor.alive)
+    assert not stack.processes()
+    stack.up()
+    stack.wait(lambda: "its supervisor had ended" in "".join(stack.alerts))
+    titles = [line.partition(": ")[2].partition(": 20")[0] for line in stack.alerts]
+    assert titles == ["URGENT: its supervisor ends", "its supervisor had ended"]
+
+
 def test_second_supervisor_of_a_home_gives_way(stack: CheapStack) -> None:
     """It touches nothing of the first one's."""
     note = stack.up()
@@ -189,7 +222,9 @@ def test_supervisor_that_is_held_is_told_and_can_be_ended(stack: CheapStack) -> 
     note = stack.up()
     os.kill(note.supervisor.pid, signal.SIGSTOP)
     stack.wait(lambda: note.supervisor.suspended)
-    assert note.supervised
+    assert StackHealth(note, (), ()).faults == (
+        f"supervisor (process {note.supervisor.pid}) is held by SIGSTOP",
+    )
     assert end(stack) == (True, ())
     assert stack.is_gone()
 
@@ -209,6 +244,28 @@ def test_down_ends_a_stack_that_is_still_starting(stack: CheapStack) -> None:
     stack.begin("silent")
     stack.wait(lambda: len(stack.processes()) == 1)
     assert end(stack)[0]
+    assert stack.is_gone()
+
+
+def test_down_ends_a_stack_that_has_not_noted_itself_yet(
+    stack: CheapStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that still ends what a killed one left has the lock, and no note."""
+    monkeypatch.setattr(leftovers, "_GRACE_SECONDS", 0.5)
+    stack.up("stubborn")
+    killed = stack.kill_supervisor()
+    starting = stack.begin()
+
+    def has_the_lock() -> bool:
+        lock = FileLock(supervisor_lock(stack.home))
+        free = lock.take()
+        lock.close()
+        return not free
+
+    stack.wait(has_the_lock)
+    assert stack.note == killed
+    assert end(stack)[0]
+    assert not starting.is_alive()
     assert stack.is_gone()
 
 
@@ -318,6 +375,15 @@ def test_port_of_a_foreign_program_is_named_with_its_process(stack: CheapStack) 
         listener.listen()
         with pytest.raises(StackError, match=rf"taken by process {os.getpid()} \("):
             require_free(stack.port, "the Prefect server", "--prefect-port")
+    # what a program was given on its command line may be a password
+    command = [sys.executable, "-I", "-S", "-c", _LISTENER, str(stack.port), "--key=s3cret"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(StackError) as taken:
+            require_free(stack.port, "the Prefect server", "--prefect-port")
+        other.kill()
+    assert f"taken by process {other.pid} ({sys.executable}): stop it" in str(taken.value)
     stack.up()
     with pytest.raises(StackError, match=f"the prefect-server of the stack .* {stack.home}"):
         require_free(stack.port, "the Prefect server", "--prefect-port")

@@ -10,13 +10,21 @@ from decimal import Decimal
 import ccxt
 import pytest
 
+from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.amounts import to_step
+from penstock.core.cost_basis import entry_prices
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
+from penstock.monitoring.positions import LastPrice
 from penstock.monitoring.tables import figures_table
+from penstock.pipeline.ingest import ingest_timeframe
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
 from penstock.settings import Settings
+from penstock.stack import Addresses, Phase, StackNote
+from penstock.stack.processes import Identity
+from penstock.stack.state import write_stack
 from penstock.wiring import Platform
 from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
@@ -164,21 +172,33 @@ def test_report_needs_no_keys(place: Place) -> None:
     assert outcome.path.is_file()
     assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
     assert "set it before trading" in outcome.not_compared
+    assert outcome.not_compared.endswith("Settings.of(follow_stack(os.environ).variables)")
     assert outcome.not_compared in outcome.summary()
     assert again.path != outcome.path, "no report takes the place of another"
     assert outcome.path.is_file()
     assert again.path.is_file()
 
 
-def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
-    """Price, value, weight, entry and age agree with the bars and the ledger, in the command and in
-    its JSON.
+def test_positions_are_valued_at_the_newest_price_that_is_stored(place: Place) -> None:
+    """Their own trade at first, and the next day's close once that is ingested. Value, weight,
+    entry and age agree with bars and ledger, in the command and in its JSON.
     """
     slot = trade_tomorrow(place)
+    fills = {fill.symbol: fill for fill in place.ledger.fills(ACCOUNT)}
+    bought = list_positions(place.platform, ACTOR, "daily").positions
+    assert {position.symbol for position in bought} == fills.keys()
+    for position in bought:
+        fill = fills[position.symbol]
+        assert position.price == LastPrice(fill.price, fill.at)
+        assert fill.at > slot
+        # nothing has moved: what is lost is the fee, which the coins paid
+        assert position.unrealised == pytest.approx(-fill.fee * fill.price, abs=Decimal("1e-8"))
+    slot = place.tomorrow()
+    ingest_timeframe(place.platform, ACTOR, Timeframe.D1)
     record = json.loads(said(place, "positions", "--json"))
     bars = place.platform.bars.read_bars("practice", Timeframe.D1, ["BTC/USDT", "ETH/USDT"])
     closes = dict(bars.group_by("symbol").last().select("symbol", "close").iter_rows())
-    entries = place.ledger.entry_prices(ACCOUNT)
+    entries = entry_prices(place.ledger.cost_bases(ACCOUNT))
     held = {each["symbol"]: each for each in record["positions"]}
     assert held.keys() == entries.keys() == closes.keys()
     for symbol, each in held.items():
@@ -192,6 +212,19 @@ def test_positions_are_valued_at_the_newest_stored_close(place: Place) -> None:
     assert sum(each["weight"] for each in held.values()) + record["cash_weight"] == pytest.approx(1)
     assert "at the last prices" in said(place, "positions")
     assert "BTC/USDT" in said(place, "status").partition("Positions of daily")[2]
+
+
+def test_status_is_shown_where_the_stacks_registry_is_dead(place: Place) -> None:
+    """What lives is said first; models are not known, and the rest is shown."""
+    database, nowhere = address_of(place.environment["PENSTOCK_DATABASE_URL"]), "http://127.0.0.1:1"
+    addresses = Addresses("practice", database, nowhere, nowhere, "", "")
+    me, home = Identity.of_this_process(), place.platform.home
+    write_stack(StackNote(home, me, Phase.RUNNING, addresses), home)
+    first, second, third, *rest = said(place, "status").splitlines()
+    assert first == "environment practice (the stack that runs from this home works with it)"
+    assert second == f"stack: supervisor (process {me.pid}) is running"
+    assert third == "models are not known: the stack's mlflow-server does not answer"
+    assert any("Portfolio daily" in line for line in rest)
 
 
 def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:

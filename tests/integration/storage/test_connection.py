@@ -5,6 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from penstock.adapters.stores.postgres import address_of, connect
+from penstock.adapters.stores.postgres.connection import Database
 from penstock.core.errors import StoreError, StoreUnavailableError
 from tests.servers import DatabaseServers
 
@@ -126,3 +127,39 @@ def test_connection_that_is_lost_before_the_commit_is_an_error(
             add_and_lose_the_connection()
         with database.reading() as connection:
             assert connection.execute("SELECT n FROM line").fetchall() == []
+
+
+@pytest.mark.parametrize("fetches", [True, False])
+def test_transaction_whose_process_sleeps_is_ended_by_the_server(
+    servers: DatabaseServers, fetches: bool
+) -> None:
+    """A trader that is stopped between its statements and COMMIT must not keep the lease's row
+    locked for ever, whether or not it has fetched rows.
+    """
+    with servers.opened() as (url, database):
+        limit = quote("-c idle_in_transaction_session_timeout=500ms -c lock_timeout=20s")
+        with database.transaction() as connection:
+            connection.execute("CREATE TABLE line (n integer PRIMARY KEY)")
+            connection.execute("INSERT INTO line VALUES (1)")
+
+        def update_and_sleep(sleeper: Database) -> None:
+            with sleeper.together() as connection:
+                updated = connection.execute("UPDATE line SET n = 2 RETURNING n")
+                if fetches:
+                    assert updated.fetchone() == (2,)
+                not_begun = (
+                    "SELECT FROM pg_stat_activity WHERE pid = %s AND query NOT LIKE 'UPDATE%%'"
+                )
+                with database.reading() as other:
+                    while other.execute(not_begun, [connection.info.backend_pid]).fetchone():
+                        pass
+                with database.transaction() as other:  # waits until the server has ended it
+                    other.execute("UPDATE line SET n = 3 WHERE n = 1")
+
+        with (
+            connect(f"{url}{'&' if '?' in url else '?'}options={limit}") as sleeper,
+            pytest.raises(StoreUnavailableError, match="cannot be used"),
+        ):
+            update_and_sleep(sleeper)
+        with database.reading() as connection:
+            assert connection.execute("SELECT n FROM line").fetchall() == [(3,)]

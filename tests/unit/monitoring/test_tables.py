@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from penstock.core.account_totals import AccountTotals
 from penstock.core.breaks import Break, BreakKind
+from penstock.core.cost_basis import CostBasis
 from penstock.core.halts import TradingState
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, OrderRequest, OrderState, OrderType, Phase, Side
@@ -75,13 +78,17 @@ def test_figures_show_every_total_under_its_own_name() -> None:
     ]
 
 
+def basis(quantity: str, price: str) -> CostBasis:
+    return CostBasis(Decimal(quantity), Decimal(quantity) * Decimal(price))
+
+
 def holdings(prices: dict[str, LastPrice], now: datetime | None = AT) -> Holdings:
     """Two coins and cash; BTC was bought, ADA was deposited."""
     return holdings_of(
         "main",
         "USDT",
         {"BTC": Decimal("0.019999999"), "ADA": Decimal(50), "USDT": Decimal("999.99999999507")},
-        {"BTC/USDT": Decimal("49999.987654321")},
+        {"BTC/USDT": basis("0.019999999", "49999.987654321")},
         prices,
         now,
         instruments={"BTC/USDT": instrument("BTC/USDT")},
@@ -105,6 +112,17 @@ def test_positions_have_price_value_weight_and_unrealised_profit() -> None:
     assert positions_sentence(held) == "equity is 2,200.00 USDT at the last prices"
     ages = positions_table(holdings(prices, now=None))["price_age"].to_list()
     assert ages == ["of 2025-05-31 23:58", "of 2025-05-30 18:00", ""]
+
+
+@pytest.mark.parametrize(
+    ("bought", "gain"), [("2", "10"), ("0.5", "2.5"), ("7", "10")], ids=["all", "part", "more"]
+)
+def test_only_what_was_bought_has_gained(bought: str, gain: str) -> None:
+    """A deposit has no cost. Of what was withdrawn nothing is gained here."""
+    price = {"BTC/USDT": LastPrice(Decimal(105), AT)}
+    bases = {"BTC/USDT": basis(bought, "100")}
+    (held,) = holdings_of("main", "USDT", {"BTC": Decimal(2)}, bases, price, AT).positions
+    assert (held.entry_price, held.unrealised) == (100, Decimal(gain))
 
 
 def test_position_without_a_price_makes_equity_and_all_weights_unknown() -> None:

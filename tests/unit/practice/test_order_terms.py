@@ -1,18 +1,23 @@
 """What orders may say and what the answers say of them, as Binance documents it; amounts add up."""
 
+import json
+from dataclasses import replace as replace_fields
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.core.order_limits import OrderLimits
 from penstock.core.orders import Side
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.binance_json import symbol_answer
 from penstock.practice.book import TopOfBook
+from penstock.practice.filters import rules_of
 from penstock.simulation.journal import Journal
 from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount, bars_frame
 
@@ -69,6 +74,17 @@ def test_market_order_in_quote_units_trades_whole_lots_within_the_amount(
     answer = wide.ask("POST /api/v3/order", **MARKET | {"side": side}, quoteOrderQty="100")
     assert (Decimal(answer["origQty"]), answer["status"]) == (Decimal(quantity), "FILLED")
     assert (answer["origQuoteOrderQty"], answer["cummulativeQuoteQty"]) == ("100.00000000", spent)
+
+
+def test_quantity_that_quote_units_buy_must_pass_the_filters(wide: SignedAccount) -> None:
+    """Nine units are the most of a market order, and 100 USDT would buy 9.95."""
+    rules = wide.engine.rules["AAAUSDT"]
+    limits = OrderLimits(market_quantity=Decimal(9))
+    bounded = replace_fields(rules, instrument=replace_fields(rules.instrument, limits=limits))
+    wide.engine.rules["AAAUSDT"] = bounded
+    with pytest.raises(PracticeRefusal, match="MARKET_LOT_SIZE"):
+        wide.ask("POST /api/v3/order", **MARKET, quoteOrderQty="100")
+    assert not wide.account.orders
 
 
 @pytest.mark.parametrize(
@@ -175,6 +191,16 @@ def test_order_that_cannot_be_cancelled_is_replaced_only_where_that_is_asked(
     assert len(wide.account.orders) == orders
 
 
+@pytest.mark.parametrize("mode", ["STOP_ON_FAILURE", "ALLOW_FAILURE"])
+def test_replacement_that_names_no_order_is_refused_and_places_nothing(
+    wide: SignedAccount, mode: str
+) -> None:
+    given = LIMIT | {"quantity": "1", "price": "8", "cancelReplaceMode": mode}
+    with pytest.raises(PracticeRefusal, match="'cancelOrderId' must be sent") as refusal:
+        wide.ask("POST /api/v3/order/cancelReplace", **given)
+    assert (refusal.value.code, wide.account.orders) == (-1102, {})
+
+
 def test_replacing_order_that_breaks_a_filter_leaves_the_old_one(wide: SignedAccount) -> None:
     """Filters are looked at before the cancellation; funds after it, so that half is done then."""
     first = wide.place("BUY", "1", "8")["orderId"]
@@ -216,6 +242,21 @@ def _takes(kind: str, name: str) -> bool:
         "price": is_limit,
         "stopPrice": kind.startswith(("STOP", "TAKE")),
     }.get(name, True)
+
+
+def test_tick_of_a_given_exchange_info_is_large_enough_for_eight_decimals(
+    wide: SignedAccount, tmp_path: Path
+) -> None:
+    """Binance's own of ETHBTC are 0.00001 and 0.0001, so that trades have nine decimals there, and
+    balances eight.
+    """
+    price = {"filterType": "PRICE_FILTER", "tickSize": "0.00001000", "maxPrice": "922327"}
+    lot = {"filterType": "LOT_SIZE", "stepSize": "0.00010000", "minQty": "0.0001", "maxQty": "9000"}
+    info = {"symbols": [{"symbol": "AAAUSDT", "filters": [price, lot]}]}
+    (tmp_path / "info.json").write_text(json.dumps(info))
+    rules = rules_of(wide.market.table, wide.market.listings, tmp_path / "info.json")
+    instrument = rules["AAAUSDT"].instrument
+    assert (instrument.price_tick, instrument.lot_step) == (Decimal("0.0001"), Decimal("0.0001"))
 
 
 ticks = st.sampled_from([2, 4, 6, 8])

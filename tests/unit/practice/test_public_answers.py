@@ -177,3 +177,15 @@ def test_two_symbols_of_one_name_are_refused_by_both_names() -> None:
     table = GivenCandles({M1: both[0].vstack(both[1])}).load()
     with pytest.raises(ConfigError, match="AR/BUSD and ARB/USD are both ARBUSD"):
         PracticeMarket.of(table)
+
+
+def test_account_has_every_traded_asset_or_only_what_it_holds(market: Market) -> None:
+    """Bots look for the row of a coin that they do not hold yet."""
+    every, held = (
+        market.session.ask("GET /api/v3/account", omitZeroBalances=omit)["balances"]
+        for omit in ("false", "true")
+    )
+    assert [row["asset"] for row in every] == ["AAA", "BBB", "USDT"]
+    assert every[1] == {"asset": "BBB", "free": "0.00000000", "locked": "0.00000000"}
+    assert held == [every[0], every[2]]
+    assert market.session.ask("GET /api/v3/account")["balances"] == every

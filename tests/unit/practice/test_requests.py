@@ -371,6 +371,7 @@ def test_list_of_symbols_is_read_as_binance_writes_it(venue: Venue) -> None:
         ("/api/v3/account", {}, 20),
         ("/api/v3/myTrades", {"symbol": "AAAUSDT"}, 20),
         ("/api/v3/myTrades", {"symbol": "AAAUSDT", "orderId": "1"}, 5),
+        ("/api/v3/myPreventedMatches", {"symbol": "AAAUSDT", "preventedMatchId": "1"}, 2),
         ("/api/v3/openOrders", {}, 80),
         ("/api/v3/openOrders", {"symbol": "AAAUSDT"}, 6),
         ("/api/v3/order", {"symbol": "AAAUSDT", "orderId": "1"}, 4),
@@ -404,6 +405,24 @@ def test_orders_beyond_the_limit_are_refused_and_refused_ones_do_not_count() -> 
     assert 1 <= int(beyond.headers["retry-after"]) <= 11
     venue.machine.sleep(10)
     assert venue.order().headers["x-mbx-order-count-10s"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("mode", "quantity", "code", "counted"),
+    [
+        ("ALLOW_FAILURE", "1", -2021, "1"),  # placed, though nothing was cancelled
+        ("STOP_ON_FAILURE", "1", -2022, "1"),  # not attempted
+        ("ALLOW_FAILURE", "900", -2022, None),  # tried, and beyond the funds
+    ],
+)
+def test_replacing_order_counts_unless_it_was_tried_and_refused(
+    venue: Venue, mode: str, quantity: str, code: int, counted: str | None
+) -> None:
+    """Binance counts a new order that it did not attempt, too."""
+    terms = {"quantity": quantity, "cancelReplaceMode": mode, "cancelOrderId": "99"}
+    answer = venue.signed("POST", "/api/v3/order/cancelReplace", {**ORDER, **terms})
+    assert answer.json["code"] == code
+    assert answer.headers.get("x-mbx-order-count-10s") == counted
 
 
 @pytest.mark.parametrize("unit", ["MICROSECOND", "microsecond"])
@@ -460,3 +479,20 @@ def test_real_clock_knows_one_time_only() -> None:
     venue.machine.sleep(60)
     late = {"timestamp": str(venue.now - 5001)}
     assert venue.signed("GET", "/api/v3/account", late).json["code"] == -1021
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("earn", {"api_key": "key", "asset": "USDT", "quantity": "-5"}),
+        ("accounts", {"api_key": "new", "secret": "s", "balances": {"USDT": "1", "BTC": "-5"}}),
+    ],
+)
+def test_refused_control_call_changes_nothing(
+    venue: Venue, call: str, body: Mapping[str, object]
+) -> None:
+    """Nothing is in an earn programme, and nobody begins with less than nothing."""
+    before = len(venue.app.engine.venue.journal.entries)
+    assert venue.ask("POST", f"/practice/{call}", "", json.dumps(body).encode()).status == 400
+    assert len(venue.app.engine.venue.journal.entries) == before
+    assert list(venue.app.engine.venue.accounts) == ["key"]

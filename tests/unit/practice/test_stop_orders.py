@@ -171,6 +171,25 @@ def test_market_stop_that_a_gap_makes_too_dear_expires(
     assert (session.held("USDT"), trades(session)) == ((1000, 0), [])
 
 
+@pytest.mark.parametrize(("quantity", "status"), [("50", "FILLED"), ("91", "EXPIRED")])
+def test_orders_are_matched_in_the_order_of_time(
+    open_account: Sessions, frame: Frames, quantity: str, status: str
+) -> None:
+    """An older order sells on the third day, a stop buys at the open of the second: the trades are
+    numbered by time, and the stop cannot spend what the sale will bring. The exchange hears of
+    neither before the fourth day.
+    """
+    rows: list[Row] = [(10.0, 10.0, 10.0, 10.0, 1e4), (12.0, 12.0, 12.0, 12.0, 1e4)]
+    session = open_account({D: frame([*rows, (12.0, 13.0, 12.0, 12.0, 1e4)], D)})
+    session.place("SELL", "100", "12.5")
+    bought = stop(session, "STOP_LOSS", "BUY", "10.9", quantity=quantity)["orderId"]
+    session.step(3 * DAY)
+    assert session.order(bought)["status"] == status
+    found = [trade["time"] for trade in session.ask("GET /api/v3/myTrades", symbol="AAAUSDT")]
+    assert found == sorted(found)
+    assert len(found) == (2 if status == "FILLED" else 1)
+
+
 def test_sixth_stop_of_a_symbol_breaks_the_filter(falling: SignedAccount) -> None:
     """exchangeInfo says that five may work."""
     for _ in range(5):

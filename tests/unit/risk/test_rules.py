@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.core.cost_basis import entry_prices
+from penstock.core.cost_basis import cost_bases, entry_prices
 from penstock.core.halts import TradingState
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
@@ -539,11 +539,11 @@ def test_entry_is_the_average_paid_for_what_is_held() -> None:
         )
 
     bought = [fill(Side.BUY, "1", 100), fill(Side.BUY, "1", 200), fill(Side.SELL, "1", 500)]
-    assert entry_prices(bought) == {"BTC/USDT": Decimal(150)}
-    assert entry_prices([*bought, fill(Side.SELL, "1", 500), fill(Side.BUY, "2", 80, "0.4")]) == {
-        "BTC/USDT": Decimal(100)
-    }
-    assert entry_prices([*bought, fill(Side.SELL, "1", 500)]) == {}
+    closed = [*bought, fill(Side.SELL, "1", 500)]
+    again = [*closed, fill(Side.BUY, "2", 80, "0.4")]
+    for fills, price in ((bought, 150), (again, 100)):
+        assert entry_prices(cost_bases(fills)) == {"BTC/USDT": Decimal(price)}
+    assert cost_bases(closed) == {}
 
 
 def test_marks_rise_with_the_price_and_are_forgotten_with_the_position() -> None:

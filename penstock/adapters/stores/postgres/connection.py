@@ -37,6 +37,13 @@ _SESSION = (
 #: Set last, so that neither the server nor the URL can change it. An order leaves after a commit,
 #: and a crash of the server must not undo that commit.
 _ALWAYS = "-c timezone=UTC -c synchronous_commit=on"
+#: The server calls statements that left without waiting active until COMMIT, never idle. It ends
+#: them after the same time, which servers before version 17 cannot.
+_TRANSACTION_LIMIT = """
+    SELECT set_config('transaction_timeout',
+                      current_setting('idle_in_transaction_session_timeout'), true)
+"""
+_WITH_TRANSACTION_LIMIT = 170_000
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
 _TRUSTED_SECONDS = 0.25
@@ -85,11 +92,17 @@ class Database:
         A statement leaves with those before it when its rows are fetched, the last ones with
         COMMIT. So an error may be raised by a later statement, or at the end. The server carries
         out nothing that follows an error, so no COMMIT either. Before the end rows are to be
-        fetched: there is no `rowcount` yet.
+        fetched: there is no `rowcount` yet. A server before version 17 is asked one by one: it
+        could not end the transaction of a process that sleeps.
         """
         with translated(self.address), self._connection(autocommit=True) as connection:
+            if connection.info.server_version < _WITH_TRANSACTION_LIMIT:
+                with connection.transaction():
+                    yield connection
+                return
             with connection.pipeline():
                 connection.execute("BEGIN")  # psycopg's own would be waited for
+                connection.execute(_TRANSACTION_LIMIT)
                 yield connection
                 done = connection.execute("COMMIT")
             if done.statusmessage != "COMMIT":  # what is not confirmed may not have happened

@@ -9,7 +9,6 @@ fill.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -104,8 +103,8 @@ class WrongCheckpoint:
     folded: CostBasis
 
 
-def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[str, Decimal]:
-    """Return the average price paid for what is held, by symbol, and move the checkpoints that are
+def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[str, CostBasis]:
+    """Return what is held by the fills and its cost, by symbol, and move the checkpoints that are
     far behind.
     """
     known: dict[str, Checkpoint | None] = {}
@@ -135,9 +134,7 @@ def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[s
         )
         for symbol, checkpoint in known.items()
     }
-    return {
-        symbol: price for symbol, entry in entries.items() if (price := entry.price) is not None
-    }
+    return {symbol: entry for symbol, entry in entries.items() if entry.quantity}
 
 
 def _fills_since(

@@ -44,6 +44,7 @@ from penstock.adapters.stores.postgres.order_events import (
 from penstock.adapters.stores.postgres.risk_rows import write_equity
 from penstock.core.account_totals import AccountTotals
 from penstock.core.alerts import Alert
+from penstock.core.cost_basis import CostBasis
 from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
@@ -358,8 +359,8 @@ class PostgresLedger:
             ).fetchall()
         return [FILL.value(row) for row in rows]
 
-    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what the fills have left, by symbol. Newer fills are
+    def cost_bases(self, account: str) -> Mapping[str, CostBasis]:
+        """Return what the fills have left and what was paid for it, by symbol. Newer fills are
         added to the checkpoint.
         """
         with self._database.transaction() as connection:
