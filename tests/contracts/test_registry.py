@@ -128,7 +128,7 @@ class Desk:
                 self.snapshot.bars(),
                 MovingAverageCross,
                 Costs(),
-                SearchSettings(trials=3, seed=seed),
+                SearchSettings(trials=6, seed=seed),
                 dataset_hash=self.snapshot.content_hash,
             )
             # A few cuts: where no leak is found, cuts at every bar give the same evidence.
