@@ -41,7 +41,7 @@ class Follower(Strategy):
     def warmup_bars(self) -> int:
         return self.params.lag_bars
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def target_weights(self, bars):
         rose = ranked(pl.col("close"), self.params.lag_bars)  # the signal
         return bars.select("symbol", "ts", weight=rose.over("ts") * SHARE)
 
@@ -58,7 +58,7 @@ HARMLESS = {
     "name": ('name = "follower"', 'name = "leader"'),
     "name of the class": ("class Follower", "class Leader"),
     "bounds": ("Field(3, ge=1, le=60, description=", "Field(5, ge=2, le=90, description="),
-    "annotation": (") -> pl.DataFrame:", ") -> object:"),
+    "annotation": (") -> pl.Expr:", ") -> object:"),
     "local name": ("rose", "signal"),
     "argument": ("value", "column"),
     "helper's name": ("ranked", "_rank_of"),
