@@ -1,5 +1,6 @@
 """A search is the same whoever evaluates it, when it is interrupted, and who shares it."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,9 @@ from penstock.research.journal import LookRecorder, UncountedLookWarning
 from penstock.research.search.dashboard import write_dashboard_file
 from penstock.research.search.objectives import Simulation
 from penstock.research.search.runner import search
+from penstock.research.search.samplers import Sampler, quiet_optuna
 from penstock.research.search.settings import SamplerName
+from penstock.research.search.space import search_space
 from penstock.testing.memory_journal import MemoryResearchJournal
 from penstock.testing.memory_trials import MemoryTrialStore
 from strategies import STRATEGIES
@@ -58,6 +61,24 @@ def recorder(journal: MemoryResearchJournal) -> LookRecorder:
 def test_threads_change_nothing(bars: pl.DataFrame, undisturbed: SearchResult) -> None:
     """Three threads, whose trials end in any order, find what one finds."""
     assert trials_of(search(bars, MOMENTUM, COSTS, SETTINGS, threads=3)) == trials_of(undisturbed)
+
+
+def test_trials_are_those_that_its_sampler_proposes_from_the_results(
+    undisturbed: SearchResult,
+) -> None:
+    """Each batch is proposed with the results of the batches that it needs, and of no others."""
+    trials = [
+        Trial(row["number"], "momentum", json.loads(row["params"]), True, (row["value"],), {}, 0.0)
+        for row in undisturbed.trials.iter_rows(named=True)
+    ]
+    sampler, learnt = Sampler(search_space(MOMENTUM), SETTINGS, [False]), 0
+    with quiet_optuna():
+        for batch in sampler.batches:
+            for ready in sampler.batches[learnt : batch.needs]:
+                sampler.learn(ready, trials[ready.first : ready.first + ready.size])
+            learnt = max(learnt, batch.needs)
+            found = [dict(params) for params in sampler.propose(batch)]
+            assert found == [dict(t.params) for t in trials[batch.first :][: batch.size]]
 
 
 class Stop(Exception):
