@@ -1,5 +1,6 @@
 """Copies of a finished search for optuna-dashboard."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def write_dashboard_file(
     ]
     names = []
     try:
-        with quiet_optuna():
+        with quiet_optuna(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # their names
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
             for strategy in strategies:
                 name = study_name(strategy.name, found.id)
