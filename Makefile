@@ -17,7 +17,8 @@ TESTS := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 .DEFAULT_GOAL := help
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,14) else "Penstock needs Python 3.11-3.13, this is %d.%d: run make PYTHON=python3.12" % sys.version_info[:2])'
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on this machine: Penstock needs Python 3.11-3.13: run make PYTHON=python3.12 setup"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,14) else "Penstock needs Python 3.11-3.13, this is %d.%d: run make PYTHON=python3.12 setup" % sys.version_info[:2])'
 	@echo "set-up 1 of 4: a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "set-up 2 of 4: uv, the installer"
@@ -27,7 +28,6 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@echo "set-up 4 of 4: Penstock itself"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
-	@echo "set-up done"
 
 .PHONY: help setup demo test coverage check format docs lock up down bench crash soak days clients timescaledb clean
 
@@ -35,6 +35,7 @@ help: ## What can be done here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
 
 setup: $(READY) ## Virtual environment, pinned requirements, the package itself
+	@echo "set-up done. Next: make demo, or make up and then, for the commands of README: source $(BIN)/activate"
 
 demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, in about half a minute
 	$(BIN)/penstock demo
@@ -65,8 +66,10 @@ format: $(READY) ## Put the code into house format
 up: $(READY) ## Prefect, MLflow, the database and a worker for daily use
 	$(BIN)/penstock up
 
-down: $(READY) ## End what `make up` started
-	$(BIN)/penstock down
+down: ## End what `make up` started
+	@if [ -x $(BIN)/penstock ]; then $(BIN)/penstock down; \
+	elif [ -e .penstock/stack.json ]; then echo "$(VENV) is gone and a stack may still run: make setup, then make down"; exit 1; \
+	else echo "nothing to end: there is no set-up in $(VENV)"; fi
 
 bench: $(READY) ## Benchmarks, each beside its peer or limit
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -22,6 +22,12 @@ from tasks.platform import worker_actor, worker_platform
 from tasks.states import ended
 
 
+@task(task_run_name="idle-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
+def find_idle_reason(portfolio: str) -> str:
+    """Return why there is nothing to trade yet; "" where there is."""
+    return slots.why_idle(worker_platform(), worker_actor(), portfolio)
+
+
 @task(task_run_name="slots-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
 def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
     """Account for the slots that passed without a run, and return those to run now (with `slot`:

@@ -1,5 +1,7 @@
 """The error tree. A message names the rule, the value seen and the likely cause or remedy."""
 
+from collections.abc import Sequence
+
 
 class PenstockError(Exception):
     """Anything that Penstock raises on purpose.
@@ -88,6 +90,16 @@ class IllegalTransitionError(PenstockError):
 
 class RiskError(PenstockError):
     """Trading was refused by the kill switch or by a rule that stops the whole account."""
+
+
+class ForeignHaltError(RiskError):
+    """A halt of every account also binds accounts that another environment trades."""
+
+    def __init__(self, accounts: Sequence[str]) -> None:
+        super().__init__(
+            f"the halt of every account also binds {', '.join(accounts)} of another environment: "
+            "lifted, it would let them trade on, too"
+        )
 
 
 class PromotionError(PenstockError):

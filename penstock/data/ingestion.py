@@ -355,10 +355,29 @@ def _progress(
 
 
 def _unknown(exchange: str, symbol: str, listed: Mapping[str, object]) -> UnknownSymbolError:
-    close = get_close_matches(symbol.upper(), list(listed), n=3)
+    close = _near_symbols(symbol.upper(), listed)
     hint = (
         f"did you mean {', '.join(close)}?"
         if close
         else f"it lists {len(listed)} others, written like BTC/USDT"
     )
     return UnknownSymbolError(f"{exchange} does not list the symbol '{symbol}': {hint}")
+
+
+def _near_symbols(symbol: str, listed: Mapping[str, object]) -> list[str]:
+    """Return up to three listed symbols that may be meant. That the quote is the same makes none
+    near: every base is compared with the base alone.
+    """
+    base, slash, quote = symbol.partition("/")
+    if not slash:
+        joined = {each.replace("/", ""): each for each in listed}
+        return [joined[each] for each in get_close_matches(symbol, list(joined), 3, 0.8)]
+    bases = {each.partition("/")[0] for each in listed}
+    near = [
+        each
+        for found in get_close_matches(base, sorted(bases), 3)
+        for each in sorted(listed)
+        if each.partition("/")[0] == found
+    ]
+    same_quote = [each for each in near if each.partition("/")[2] == quote]
+    return (same_quote or get_close_matches(symbol, near, 3, 0.0))[:3]

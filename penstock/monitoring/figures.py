@@ -1,6 +1,7 @@
 """An account in figures: what it did, its open breaks, and what it earned."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -21,6 +22,8 @@ class AccountFigures:
     """The number of open breaks."""
     equity: float | None = None
     """Equity after the newest traded slot (quote units); None where none was traded."""
+    equity_at: datetime | None = None
+    """That slot (UTC); None where none was traded."""
     performance: Performance | None = None
     """What it earned from day to day; None where no slot was traded."""
     quote: str = "USDT"
@@ -30,8 +33,8 @@ class AccountFigures:
 def figures_of(
     totals: AccountTotals, state: TradingState, open_breaks: int, equity: pl.DataFrame, quote: str
 ) -> AccountFigures:
-    """Return an account's figures, amounts in `quote`. `equity` has columns equity, transferred,
-    the oldest first: the first slot, and the last of each day.
+    """Return an account's figures, amounts in `quote`. `equity` has columns at, equity,
+    transferred, the oldest first: the first slot, and the last of each day.
     """
     traded = bool(equity.height)
     return AccountFigures(
@@ -39,6 +42,7 @@ def figures_of(
         totals=totals,
         open_breaks=open_breaks,
         equity=float(equity["equity"][-1]) if traded else None,
+        equity_at=equity["at"][-1] if traded else None,
         performance=performance_of(equity) if traded else None,
         quote=quote,
     )

@@ -1,8 +1,8 @@
 """Where log lines go and how they look: lines of our own and those of other libraries alike.
 
-A terminal gets readable lines, everything else JSON, one object per line. Both go to standard
-error: standard output is for what a command answers. What cannot be written is lost: a full disk or
-a reader that is gone stops no order.
+A terminal and whoever reads a command get readable lines, everything else JSON, one object per
+line. Both go to standard error: standard output is for what a command answers. What cannot be
+written is lost: a full disk or a reader that is gone stops no order.
 """
 
 import io
@@ -74,35 +74,48 @@ class LossyStream:
 
 
 class ConsoleLines:
-    """Renders lines for a terminal. An alert is no line of a log there: its title and its time are
-    one line, its body stands below.
+    """Renders lines for people. An alert is no line of a log there: its title and its time are one
+    line, its body stands below. `on_alert` is called with each line of its body, and says whether
+    it is written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, colors: bool, on_alert: Callable[[str], bool]) -> None:
+        self._on_alert = on_alert
         self._others = structlog.dev.ConsoleRenderer(
-            exception_formatter=structlog.dev.plain_traceback
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
         )
 
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
         if line.get("event") != ALERT:
             return self._others(logger, name, line)
+        if not self._on_alert(str(line["body"])):
+            raise structlog.DropEvent
         body = f"    {line['body']}"
         if line.get("line", 1) > 1:
             return body
         return f"alert at {line['timestamp'][:16]}: {line['title']}\n{body}"
 
 
-def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool = True) -> None:
+def send_logs(
+    level_name: str,
+    stream: TextIO | None = None,
+    *,
+    libraries: bool = True,
+    readable: bool = False,
+    on_alert: Callable[[str], bool] = lambda _: True,
+) -> None:
     """Write lines of at least a level ("info") to `stream` (default: standard error) from now on.
 
-    Without `libraries` the lines of other libraries go where they went before.
+    They are JSON, but for a terminal; with `readable` they are for people everywhere. `on_alert` is
+    called with each line of an alert that is for people, and says whether it is written. Without
+    `libraries` the lines of other libraries go where they went before.
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
     target = LossyStream(lambda: stream or sys.stderr)
     # A traceback never shows the values of variables: a key may be among them.
     endings: list[Processor] = (
-        [ConsoleLines()]
-        if target.isatty()
+        [ConsoleLines(target.isatty(), on_alert)]
+        if readable or target.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     own_lines: list[Processor] = [*_PARTS, *endings]

@@ -1,4 +1,4 @@
-"""What an account holds and what it is worth at the last prices that are stored.
+"""What an account holds and what it is worth at the newest prices that are known.
 
 No venue is asked. What trades is valued in penstock.execution.prices, where prices are confirmed.
 """
@@ -23,6 +23,8 @@ class LastPrice:
     """Quote units."""
     at: datetime
     """The close of the bar, or the time of the trade, that it is from (UTC)."""
+    source: str
+    """What it is from: "fill", or the bar, like "1d bar"."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Position:
     """What of it the fills have bought, and for how much: an opening balance or a deposit has no
     cost."""
     price: LastPrice | None
-    """The newest that is stored: the close of a bar, or the account's own trade."""
+    """The newest one that is known: a stored close, or a fill that is newer."""
     age: timedelta | None
     """How old the price is; None without a price, and where the venue's time is not known."""
     counted: bool = True
@@ -94,6 +96,12 @@ class Holdings:
         return tuple(p.symbol for p in self.positions if p.counted and p.price is None)
 
     @property
+    def prices(self) -> tuple[LastPrice, ...]:
+        """The prices of which equity is made, the oldest first."""
+        found = [p.price for p in self.positions if p.counted and p.price is not None]
+        return tuple(sorted(found, key=lambda price: price.at))
+
+    @property
     def equity(self) -> Decimal | None:
         """Cash and every position that counts, in quote units; None where a price is unknown."""
         values = [position.value for position in self.positions if position.counted]
@@ -135,7 +143,7 @@ def holdings_of(
 
 
 def newest(found: Iterable[tuple[str, LastPrice]]) -> dict[str, LastPrice]:
-    """Return the newest price of each symbol."""
+    """Return the newest price of each symbol; of two of one instant the first."""
     prices: dict[str, LastPrice] = {}
     for symbol, price in found:
         if symbol not in prices or price.at > prices[symbol].at:

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from penstock.monitoring.returns import performance_of
 MAX_ROWS = 500
 #: What the columns of a table of positions mean.
 _POSITIONS_TEXT = (
-    "A price is the newest that is stored: the close of a bar, or the account's own trade; its age "
+    "A price is the newest that is known: the last stored close, or a fill that is newer. Its age "
     "is by the venue's time. "
     "Unrealised profit is what was bought times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )
 #: So few slots are drawn as points too: a line needs two, and a day's change is to be seen.
 _FEW_POINTS = 40
+#: How far the axes reach around a single slot, as a fraction.
+_AROUND = 0.01
 #: Words that are coloured like yes and no.
 _MARKED = {"passed": "yes", "failed": "no"}
 
@@ -155,7 +157,12 @@ class PerformanceReport:
     def _equity_section(self) -> Section:
         if self.equity.is_empty():
             return Section("Equity", "No slot was traded yet.")
-        return Section("Equity", figure=account_figure(self.equity))
+        text = (
+            "One slot was traded: it is a point, and the curves begin with the second."
+            if self.equity.height == 1
+            else ""
+        )
+        return Section("Equity", text, figure=account_figure(self.equity))
 
 
 def drift_section(drift: DriftReport) -> Section:
@@ -219,6 +226,12 @@ def account_figure(equity: pl.DataFrame) -> Any:
         line = go.Scatter(x=instants, y=values, name=name, mode=mode)
         figure.add_trace(line, row=row, col=1)
         figure.update_yaxes(title_text=title, tickformat=ticks, row=row, col=1)
+        if equity.height == 1:  # without a range of its own the axis shows milliseconds
+            around = max(abs(values[0]) * _AROUND, _AROUND)
+            figure.update_yaxes(range=[values[0] - around, values[0] + around], row=row, col=1)
+    if equity.height == 1:
+        day = timedelta(days=1)
+        figure.update_xaxes(range=[instants[0] - day, instants[0] + day])
     return figure.update_layout(height=640, template="plotly_white", margin={"t": 40, "b": 40})
 
 
@@ -295,8 +308,12 @@ def _section(section: Section) -> str:
 
 
 def _table(table: pl.DataFrame, empty: str) -> str:
+    """Return the table without the columns that are empty in every row."""
     if table.is_empty():
         return f'<p class="more">{html.escape(empty)}</p>'
+    table = table.select(
+        name for name in table.columns if any(value not in (None, "") for value in table[name])
+    )
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     rows = "".join(
         f"<tr>{''.join(_cell(value) for value in row)}</tr>"

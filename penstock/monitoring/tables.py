@@ -13,9 +13,24 @@ from penstock.core.account_totals import TOTALS
 from penstock.core.amounts import money, money_change, plain, to_step
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill
+from penstock.core.orders import EndCause, Fill, OrderState
 from penstock.monitoring.figures import AccountFigures
 from penstock.monitoring.positions import Holdings, Position
+
+#: The causes that a state names already.
+_PLAIN_ENDS = {
+    OrderState.FILLED: EndCause.FILLED,
+    OrderState.CANCELED: EndCause.CANCELLED,
+    OrderState.EXPIRED: EndCause.EXPIRED,
+}
+
+
+def _end(order: OrderRecord) -> str:
+    """Return why an order ended; "" where its state says so, or it works."""
+    if order.end_cause is None or order.end_cause is _PLAIN_ENDS.get(order.state):
+        return ""
+    return order.end_cause.value
+
 
 #: The columns of every table of orders, by heading: in reports, artifacts and the ledger's view.
 ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
@@ -26,7 +41,7 @@ ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
     "quantity": lambda order: plain(order.request.quantity),
     "filled": lambda order: plain(order.filled_quantity),
     "state": lambda order: order.state.value,
-    "ended": lambda order: "" if order.end_cause is None else order.end_cause.value,
+    "ended": _end,
     "version": lambda order: order.strategy_version,
     "reason": lambda order: order.reason,
 }
@@ -48,7 +63,8 @@ def figures_table(figures: AccountFigures) -> pl.DataFrame:
     ]
     if figures.equity is not None and figures.performance is not None:
         earned = figures.performance
-        rows.append(("equity", money(figures.equity, quote)))
+        after = "" if figures.equity_at is None else f" ({figures.equity_at:%Y-%m-%d %H:%M})"
+        rows.append(("equity after its last slot", f"{money(figures.equity, quote)}{after}"))
         if earned.paid_in or earned.paid_out:
             paid_in, paid_out = (money(each, quote) for each in (earned.paid_in, earned.paid_out))
             moved = f"{paid_in} in, {paid_out} out: no gain, no loss"
@@ -109,7 +125,18 @@ def positions_sentence(holdings: Holdings) -> str:
     equity = holdings.equity
     if equity is None:
         return f"equity is unknown: no price of {', '.join(holdings.unpriced)} is stored"
-    return f"equity is {money(equity, holdings.quote)} {holdings.quote} at the last prices"
+    worth = f"equity is {money(equity, holdings.quote)} {holdings.quote}"
+    return f"{worth} at the last prices{_ages(holdings)}" if holdings.prices else worth
+
+
+def _ages(holdings: Holdings) -> str:
+    """Return how old the prices are of which equity is made."""
+    oldest = holdings.prices[0]
+    ages = [held.age for held in holdings.positions if held.counted and held.age is not None]
+    if not ages:
+        return f", the oldest of {oldest.at:%Y-%m-%d %H:%M} ({oldest.source})"
+    first, last = age_text(min(ages)), age_text(max(ages))
+    return f", {last} old" if first == last else f", {first} to {last} old"
 
 
 def _position_row(holdings: Holdings, held: Position) -> tuple[str, ...]:
@@ -130,10 +157,13 @@ def _position_row(holdings: Holdings, held: Position) -> tuple[str, ...]:
 
 
 def _age(held: Position) -> str:
-    """Return how old a price is, or from when it is where the venue's time is not known."""
-    if held.age is not None:
-        return age_text(held.age)
-    return UNKNOWN if held.price is None else f"of {held.price.at:%Y-%m-%d %H:%M}"
+    """Return how old a price is and what it is from. Where the venue's time is not known, from when
+    it is.
+    """
+    if held.price is None:
+        return UNKNOWN
+    age = f"of {held.price.at:%Y-%m-%d %H:%M}" if held.age is None else age_text(held.age)
+    return f"{age}, {held.price.source}"
 
 
 def _weight(holdings: Holdings, value: Decimal | None) -> str:

@@ -25,6 +25,7 @@ from penstock.pipeline.stack_health import stack_health
 from penstock.pipeline.use_case import use_case
 from penstock.ports import ModelVersion
 from penstock.settings import MarketSettings, Settings
+from penstock.stack import StackNotRunningError, require_chosen_environment
 from penstock.wiring import Platform, open_platform
 
 #: Versions beyond which another part of the set breaks, and how that shows.
@@ -65,6 +66,8 @@ class HealthCheck:
     """What was seen."""
     cause: Subject
     """What is to be mended where it is not well: the subject, or what another check looks at."""
+    warning: bool = False
+    """Whether it is well as it stands and still to be looked at."""
 
 
 @use_case
@@ -181,13 +184,21 @@ def _stack(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
     except PenstockError as error:
         return (_failed(Subject.STACK, error),)
     if found is None:
-        return (HealthCheck(Subject.STACK, True, "not running", Subject.STACK),)
+        return (_no_stack(settings),)
     faults = tuple(
         HealthCheck(Subject.STACK, False, fault, Subject.STACK) for fault in found.faults
     )
     at = found.note.addresses
     seen = "; ".join([f"Prefect {at.prefect}, MLflow {at.mlflow}", *found.past_deaths])
     return faults or (HealthCheck(Subject.STACK, True, seen, Subject.STACK),)
+
+
+def _no_stack(settings: Settings) -> HealthCheck:
+    try:
+        require_chosen_environment({**settings.variables, "PENSTOCK_HOME": str(settings.home)})
+    except StackNotRunningError as error:
+        return HealthCheck(Subject.STACK, True, str(error), Subject.STACK, warning=True)
+    return HealthCheck(Subject.STACK, True, "not running", Subject.STACK)
 
 
 def _venue(platform: Platform) -> str:

@@ -12,7 +12,7 @@ import structlog
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, lock_subjects, subject_assets
-from penstock.core.errors import IllegalTransitionError, PenstockError
+from penstock.core.errors import ForeignHaltError, IllegalTransitionError, PenstockError
 from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.remedies import remedy
@@ -27,6 +27,7 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, send_alerts
+from penstock.pipeline.slots import traded_portfolios
 from penstock.pipeline.unexpected import ANYTHING, described, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
@@ -41,24 +42,25 @@ _log = structlog.get_logger(__name__)
 class StateChange:
     """A trading state that was set."""
 
-    portfolio: str
-    """The portfolio that was named."""
-    account: str
-    """The portfolio's account."""
-    everything: bool
-    """Whether it was set on every account."""
+    portfolio: str | None
+    """The portfolio that was named; None where it was set on every account."""
     state: TradingState
     """The state that was set."""
-    in_force: Halt
-    """What is in force for the portfolio's account now."""
+    accounts: "tuple[AccountHalt, ...]"
+    """The accounts of the environment that it binds, each with what is in force for it now."""
 
     def summary(self) -> str:
-        """Return the change in one sentence."""
-        who = "every account" if self.everything else self.account
-        now = self.in_force
-        return (
-            f"{who} is set to {self.state}; in force for {self.account}: {now.state} ({now.reason})"
-        )
+        """Return the change in one sentence, which names each account."""
+        if self.portfolio is None:
+            who = "every account"
+            now = ", ".join(
+                f"{each.account} (portfolio {each.portfolio}) {each.halt.state}"
+                for each in self.accounts
+            )
+        else:
+            (own,) = self.accounts
+            who, now = own.account, f"{own.halt.state} ({own.halt.reason})"
+        return f"{who} is set to {self.state}; in force now: {now}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class HaltOutcome:
     change: StateChange
     """The state that was set."""
     endings: tuple[AccountEnding, ...] = ()
-    """One per account, the portfolio's first; empty where nothing was to be ended."""
+    """One per account; empty where nothing was to be ended."""
 
 
 @dataclass(frozen=True)
@@ -159,38 +161,34 @@ class TradingStates:
 def halt_trading(
     platform: Platform,
     actor: Actor,
-    portfolio: str,
+    portfolio: str | None,
     reason: str,
     *,
     reduce_only: bool = False,
-    everything: bool = False,
     cancel: bool = False,
     flatten: bool = False,
     on_change: Callable[[StateChange], None] = lambda _: None,
     on_ending: Callable[[AccountEnding], None] = lambda _: None,
 ) -> HaltOutcome:
-    """Halt an account (or let it only reduce), or every account; `cancel` its working orders,
-    `flatten` its positions.
+    """Halt the portfolio's account (or let it only reduce), without a portfolio every account;
+    `cancel` its working orders, `flatten` its positions.
 
     The state is set first, and `on_change` is called: from then on only sells that flatten are
-    sent. With `everything` orders and positions are ended at each account that was ever traded from
-    here, one after the other. `on_ending` is called after each. What could not be ended stands in
-    the ending and in an alert, and the account's next slot tries it again. What either callback
+    sent. Without a portfolio, orders and positions are ended at each account that was ever traded
+    from here, one after the other. `on_ending` is called after each. What could not be ended stands
+    in the ending and in an alert, and the account's next slot tries it again. What either callback
     raises is logged, and ends nothing.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
-    change = _set_state(platform, actor, portfolio, state, reason, everything, cancel, flatten)
+    change = _set_state(platform, actor, portfolio, state, reason, cancel, flatten)
     _show(on_change, change)
+    names = traded_portfolios(platform, actor) if portfolio is None else (portfolio,)
     if not (cancel or flatten):
-        send_alerts(platform, portfolio)
+        for name in names:
+            send_alerts(platform, name)
         return HaltOutcome(change)
-    others = [
-        name
-        for name, account in platform.environment.accounts.items()
-        if everything and name != portfolio and platform.ledger.rebalances(account.name, limit=1)
-    ]
     endings = []
-    for name in (portfolio, *others):
+    for name in names:
         endings.append(_end_account(platform, name, flatten))
         _show(on_ending, endings[-1])
     return HaltOutcome(change, tuple(endings))
@@ -198,26 +196,45 @@ def halt_trading(
 
 @use_case
 def resume_trading(
-    platform: Platform, actor: Actor, portfolio: str, reason: str, *, everything: bool = False
+    platform: Platform,
+    actor: Actor,
+    portfolio: str | None,
+    reason: str,
+    *,
+    of_other_environments: bool = False,
 ) -> StateChange:
-    """Lift the halt of an account or of every account; return the state then in force."""
-    return _set_state(platform, actor, portfolio, TradingState.ACTIVE, reason, everything)
+    """Lift what was set on the portfolio's account, without a portfolio what was set on every
+    account; return what is then in force.
+
+    A halt of one account, by an operator or by a limit, stays in force where none is named. Raises
+    ForeignHaltError where a halt of every account binds accounts of another environment in the same
+    ledger, such as real ones, unless `of_other_environments` allows it.
+    """
+    if portfolio is None and not of_other_environments:
+        own = {account.name for account in platform.environment.accounts.values()}
+        others = sorted(set(platform.ledger_history.accounts()) - own)
+        halt = platform.control_store.trading_state(EVERY_ACCOUNT)
+        if others and halt.state is not TradingState.ACTIVE:
+            raise ForeignHaltError(others)
+    return _set_state(platform, actor, portfolio, TradingState.ACTIVE, reason)
 
 
 @use_case
 def trading_states(platform: Platform, actor: Actor) -> TradingStates:
     """Return which accounts of the environment are halted, and which trade on."""
-    states = [
-        AccountHalt(name, account.name, platform.control_store.trading_state(account.name))
-        for name, account in platform.environment.accounts.items()
-    ]
+    states = [_in_force(platform, name) for name in platform.environment.accounts]
     active = [each for each in states if each.halt.state is TradingState.ACTIVE]
-    file = platform.kill_switch_file
+    file, traded = platform.kill_switch_file, traded_portfolios(platform, actor)
     return TradingStates(
         halted=tuple(each for each in states if each not in active),
-        trading=tuple(each for each in active if platform.ledger.rebalances(each.account, limit=1)),
+        trading=tuple(each for each in active if each.portfolio in traded),
         kill_switch_file=file if file.exists() else None,
     )
+
+
+def _in_force(platform: Platform, portfolio: str) -> AccountHalt:
+    account = platform.environment.account_of(portfolio).name
+    return AccountHalt(portfolio, account, platform.control_store.trading_state(account))
 
 
 def _show(show: Callable[[_Shown], None], what: _Shown) -> None:
@@ -319,20 +336,19 @@ def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> Reb
 def _set_state(
     platform: Platform,
     actor: Actor,
-    portfolio: str,
+    portfolio: str | None,
     state: TradingState,
     reason: str,
-    everything: bool,
     cancel: bool = False,
     flatten: bool = False,
 ) -> StateChange:
-    account = platform.settings.environment.account_of(portfolio).name
-    target = EVERY_ACCOUNT if everything else account
+    accounts = platform.environment
+    target = EVERY_ACCOUNT if portfolio is None else accounts.account_of(portfolio).name
     # a halt does not wait for the venue
     at = _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
-    in_force = platform.control_store.trading_state(account)
-    return StateChange(portfolio, account, everything, state, in_force)
+    bound = accounts.accounts if portfolio is None else [portfolio]
+    return StateChange(portfolio, state, tuple(_in_force(platform, name) for name in bound))
 
 
 def _venue_time(platform: Platform) -> datetime:

@@ -1,4 +1,4 @@
-"""What an account holds, at the newest stored prices: closes of bars, and its own trades."""
+"""What an account holds, at the newest prices that are known: closes of stored bars, and fills."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -19,7 +19,7 @@ _BARS_BACK = 5
 
 @use_case
 def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings:
-    """Return what the portfolio's account holds by its ledger, at the last stored prices.
+    """Return what the portfolio's account holds by its ledger, at the newest prices that are known.
 
     No venue is asked for a price. The practice exchange is asked for its time, if it answers: the
     prices have no age else.
@@ -33,7 +33,7 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         quote,
         balances,
         platform.ledger.cost_bases(account) if held else {},
-        newest([*_closes(platform, held), *_trades(platform, account, held)]),
+        newest([*_fills(platform, account, held), *_closes(platform, held)]),
         _now(platform) if held else None,
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
@@ -61,17 +61,18 @@ def _closes_since(
     last = bars.group_by("symbol", maintain_order=True).last()
     for symbol, opened, close in last.select("symbol", "ts", "close").iter_rows():
         if close > 0:
-            yield symbol, LastPrice(Decimal(str(close)), opened + timeframe.duration)
+            closed = opened + timeframe.duration
+            yield symbol, LastPrice(Decimal(str(close)), closed, f"{timeframe} bar")
 
 
-def _trades(
+def _fills(
     platform: Platform, account: str, symbols: Collection[str]
 ) -> Iterator[tuple[str, LastPrice]]:
-    """Yield the price of the account's newest trade of each symbol."""
+    """Yield the price of the account's newest fill of each symbol."""
     marks = {mark.symbol: mark.since for mark in platform.control_store.trade_marks(account)}
     for symbol in sorted({*symbols} & {*marks}):
         for fill in platform.ledger.fills(account, symbol, marks[symbol])[-1:]:
-            yield symbol, LastPrice(fill.price, fill.at)
+            yield symbol, LastPrice(fill.price, fill.at, "fill")
 
 
 def _now(platform: Platform) -> datetime | None:

@@ -144,8 +144,12 @@ def why_idle(platform: Platform, actor: Actor, portfolio: str) -> str:
     if platform.ledger.rebalances(account.name, limit=1):
         return ""
     missing = [each for each in models if platform.registry.find(each.name, each.alias) is None]
+    if not missing:
+        return ""
+    studies = " or ".join(platform.settings.studies_of(missing[0].name))
     return (
-        f"'{missing[0].name}' has no {missing[0].alias} yet: promote one first" if missing else ""
+        f"'{missing[0].name}' has no {missing[0].alias} yet: research and promote the study "
+        f"{studies or 'that registers it'} first"
     )
 
 
@@ -224,6 +228,16 @@ class SlotRecord:
     """Why it stands so; "" where there is nothing to say."""
     version: str = ""
     """The portfolio version; "" where no run has had it yet."""
+
+
+@use_case
+def traded_portfolios(platform: Platform, actor: Actor) -> tuple[str, ...]:
+    """Return the portfolios of the environment whose account was ever traded from here."""
+    return tuple(
+        name
+        for name, account in platform.environment.accounts.items()
+        if platform.ledger.rebalances(account.name, limit=1)
+    )
 
 
 @use_case

@@ -65,7 +65,7 @@ class AccountStatus:
     figures: AccountFigures
     breaks: tuple[Break, ...]
     holdings: Holdings
-    """What it holds, at the last stored prices."""
+    """What it holds, at the newest prices that are known."""
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,8 @@ class MatchingEngine:
         if quantity > 0:
             at_ms = order.matched_to_ms - 1
             self._fill(account, order, key, quantity, order.price, at_ms, is_maker=True)
-            self.venue.note_order(account, order)
+        # noted without a fill, too: a restart forgets what others took of the bar
+        self.venue.note_order(account, order)
 
     def _trigger(self, account: PracticeAccount, order: PracticeOrder, trigger: Trigger) -> None:
         """Set a stop order to work. One that becomes a market order and lacks the funds expires."""

@@ -26,6 +26,7 @@ from penstock.settings.environments import (
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import (
     StackSecret,
+    has_practice_keys,
     practice_keys,
     secret,
     stack_secret,
@@ -47,6 +48,7 @@ __all__ = [
     "TimeframeHistory",
     "Universe",
     "VenueSettings",
+    "has_practice_keys",
     "practice_keys",
     "secret",
     "stack_secret",
@@ -143,12 +145,23 @@ class Settings:
         return self._read("risk.yaml", RiskLimits)
 
     def portfolio(self, name: str) -> Portfolio:
-        """Return the portfolio called `name` in configs/portfolio.yaml."""
+        """Return the portfolio called `name` in configs/portfolio.yaml.
+
+        Raises ConfigError; for a name that is nowhere, with the sentence of `account_of`.
+        """
+        known = ("portfolio.yaml", name) in self._entries
+        if not known and name not in load_yaml(self.process.configs / "portfolio.yaml"):
+            self.environment.account_of(name)
         return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
 
     def study(self, name: str) -> Study:
         """Return the study called `name` in configs/research.yaml."""
         return self._read_entry("research.yaml", name, Study, "study")
+
+    def studies_of(self, model: str) -> list[str]:
+        """Return the studies of configs/research.yaml whose candidates are versions of `model`."""
+        names = load_yaml(self.process.configs / "research.yaml")
+        return [name for name in names if self.study(name).register_as == model]
 
     def promotion(self, study: str) -> PromotionThresholds:
         """Return what configs/promotion.yaml asks of a study's candidates."""

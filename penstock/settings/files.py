@@ -26,8 +26,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Return the keys and values of a YAML file; raise ConfigError where it has no such content."""
     if not path.is_file():
         raise ConfigError(
-            f"{path} does not exist: run from the project's folder, "
-            "or set PENSTOCK_CONFIGS to the folder of configs"
+            f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to "
+            "its configs and PENSTOCK_HOME to its .penstock (else a new one is made here)"
         )
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def practice_keys(home: Path, names: Collection[str]) -> dict[str, tuple[str, st
 
     They are made once, in a file that only its owner can read. A portfolio's account has its name.
     """
-    path = home / "practice-keys.json"
+    path = _keys_file(home)
     known = _read_keys(path)
     if not known.keys() >= {*names}:
         home.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,15 @@ def practice_keys(home: Path, names: Collection[str]) -> dict[str, tuple[str, st
             known |= {name: [new_secret(16), new_secret(32)] for name in names if name not in known}
             _write_keys(path, known)
     return {name: (key, secret) for name, (key, secret) in known.items()}
+
+
+def has_practice_keys(home: Path) -> bool:
+    """Return whether keys of practice accounts were ever made for `home`."""
+    return _keys_file(home).is_file()
+
+
+def _keys_file(home: Path) -> Path:
+    return home / "practice-keys.json"
 
 
 def _read_keys(path: Path) -> dict[str, list[str]]:

@@ -10,7 +10,12 @@ same.
 from penstock.stack.alerts import StackAlerts
 from penstock.stack.children import answers
 from penstock.stack.environments import with_login
-from penstock.stack.follow import Followed, follow_stack
+from penstock.stack.follow import (
+    Followed,
+    StackNotRunningError,
+    follow_stack,
+    require_chosen_environment,
+)
 from penstock.stack.launch import Brought, Ended, bring_up, end_stack, wait_until_none_ends
 from penstock.stack.leftovers import noted_stack
 from penstock.stack.parts import StackPorts, require_servers, stack_addresses, stack_plan
@@ -37,6 +42,7 @@ __all__ = [
     "Phase",
     "StackAlerts",
     "StackError",
+    "StackNotRunningError",
     "StackNote",
     "StackPlan",
     "StackPorts",
@@ -49,6 +55,7 @@ __all__ = [
     "follow_stack",
     "noted_stack",
     "read_stack",
+    "require_chosen_environment",
     "require_servers",
     "stack_addresses",
     "stack_plan",

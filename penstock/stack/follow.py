@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.errors import ConfigError
 from penstock.settings import Process, Settings, StackSecret, stack_secret
-from penstock.stack.state import StackNote, read_stack
+from penstock.stack.processes import StackError
+from penstock.stack.state import StackNote, last_environment, read_stack
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,33 @@ def follow_stack(variables: Mapping[str, str]) -> Followed:
         },
         None if found.supervised else found,
     )
+
+
+class StackNotRunningError(StackError):
+    """No stack runs from a home that had one, and nothing says with which environment to work."""
+
+    def __init__(self, home: Path, last: str, default: str) -> None:
+        super().__init__(
+            f"no stack runs from {home} and PENSTOCK_ENV is not set: the last stack worked with "
+            f"'{last}', this command would work with '{default}'"
+        )
+        self.default = default
+
+
+def require_chosen_environment(variables: Mapping[str, str]) -> None:
+    """Raise StackNotRunningError where PENSTOCK_ENV is not set though the home of the variables had
+    a stack, and that worked with another environment than the default.
+
+    Call it with what `follow_stack` returns: a stack that runs, or was left by a killed supervisor,
+    has chosen.
+    """
+    if variables.get("PENSTOCK_ENV"):
+        return
+    process = Process.of(variables)
+    home = process.home.resolve()
+    last = last_environment(home)
+    if last not in ("", process.env):
+        raise StackNotRunningError(home, last, process.env)
 
 
 def _practice_keys(process: Process) -> dict[str, str]:

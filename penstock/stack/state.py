@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from penstock.core.alerts import Alert
+from penstock.settings import has_practice_keys
 from penstock.stack.processes import Identity, StackError
 
 DATABASE = "database"
@@ -216,5 +217,23 @@ def write_stack(note: StackNote, home: Path) -> None:
 
 
 def forget_stack(home: Path) -> None:
-    """Remove the note of the home's stack."""
+    """Remove the note of the home's stack. The environment that it worked with stays on record."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        state = json.loads(state_file(home).read_text(encoding="utf-8"))
+        _last_environment_file(home).write_text(f"{state['environment']}\n", encoding="utf-8")
     state_file(home).unlink(missing_ok=True)
+
+
+def last_environment(home: Path) -> str:
+    """Return the environment that the last stack of `home` worked with; "" where none is known.
+
+    A home with keys of practice accounts, which versions up to 0.9 have left without a record, has
+    had a practice exchange.
+    """
+    with suppress(FileNotFoundError):
+        return _last_environment_file(home).read_text(encoding="utf-8").strip()
+    return "practice" if has_practice_keys(home) else ""
+
+
+def _last_environment_file(home: Path) -> Path:
+    return home / "last-environment"

@@ -2,6 +2,7 @@
 
 import math
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -106,3 +107,25 @@ def test_the_readmes_strategy_works() -> None:
     strategy = near_high.from_params({"lookback_bars": 30})
     assert strategy.decide(bars)["weight"].drop_nulls().n_unique() > 1
     assert not check_no_lookahead(strategy, bars)
+
+
+@pytest.mark.parametrize(
+    ("target", "ends", "sentence"),
+    [
+        ("setup", 2, "python3.99 is not on this machine: Penstock needs Python 3.11-3.13"),
+        ("down", 0, "nothing to end: there is no set-up"),
+    ],
+)
+def test_make_names_cause_and_remedy_and_installs_nothing(
+    target: str, ends: int, sentence: str, tmp_path: Path
+) -> None:
+    """A fresh clone: a Python that is not there, and nothing to end."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("Makefile", "requirements.lock", "requirements-uv.lock", "pyproject.toml"):
+        (clone / name).symlink_to(ROOT / name)
+    command = ["make", "-C", str(clone), "PYTHON=python3.99", target]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == ends
+    assert sentence in made.stdout
+    assert not (clone / ".venv").exists()

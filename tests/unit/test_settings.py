@@ -514,3 +514,14 @@ def test_proxy_of_a_venue_is_shown_and_the_environments_without_its_password(
     monkeypatch.setenv("https_proxy", "http://ana:hunter2@10.0.0.2:3128")
     shown = doctor._way(MarketSettings(ccxt_id="kraken"))
     assert shown == "by the environment's proxy http://10.0.0.2:3128"
+
+
+def test_mistyped_portfolio_has_one_sentence(configs: Path) -> None:
+    """Whatever asks first, the configuration of the portfolio or its account."""
+    settings = Settings(Process(configs=configs, env="practice"))
+    with pytest.raises(ConfigError) as account:
+        settings.environment.account_of("weekly")
+    with pytest.raises(ConfigError) as portfolio:
+        settings.portfolio("weekly")
+    assert str(portfolio.value) == str(account.value)
+    assert "no account for portfolio 'weekly'" in str(account.value)

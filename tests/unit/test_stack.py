@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
-from penstock.interfaces.cli.remedies import stack_lines
+from penstock.interfaces.cli import app
+from penstock.interfaces.cli.remedies import error_remedy, stack_lines
+from penstock.pipeline.doctor import _no_stack
 from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.settings import Process, Settings, StackSecret, stack_secret
 from penstock.stack import (
@@ -24,9 +27,11 @@ from penstock.stack import (
     Phase,
     StackError,
     StackNote,
+    StackNotRunningError,
     Step,
     follow_stack,
     read_stack,
+    require_chosen_environment,
 )
 from penstock.stack.environments import StackEnvironments
 from penstock.stack.processes import Identity
@@ -228,6 +233,73 @@ def test_nothing_is_followed_once_the_stack_has_ended(
     forget_stack(tmp_path)
     followed = follow_stack(caller)
     assert (followed.variables, followed.kept) == (caller, {})
+
+
+def test_command_that_writes_is_refused_where_nobody_chose_an_environment(
+    caller: dict[str, str], tmp_path: Path
+) -> None:
+    """Paper, with a live venue, is no choice of who had a stack. While one runs, or its supervisor
+    was killed, it has chosen. So has PENSTOCK_ENV.
+    """
+    require_chosen_environment(follow_stack(caller).variables)
+    forget_stack(tmp_path)
+    left = follow_stack(caller).variables
+    with pytest.raises(StackNotRunningError) as error:
+        require_chosen_environment(left)
+    assert str(error.value) == (
+        f"no stack runs from {tmp_path} and PENSTOCK_ENV is not set: the last stack worked with "
+        "'practice', this command would work with 'paper'"
+    )
+    assert "`penstock up` starts the stack" in error_remedy(error.value)
+    require_chosen_environment({**left, "PENSTOCK_ENV": "paper"})
+    assert _no_stack(Settings.of(left)).warning
+    assert not _no_stack(Settings.of({**left, "PENSTOCK_ENV": "paper"})).warning
+
+
+def test_home_without_a_stack_works_on_paper_and_is_not_asked(tmp_path: Path) -> None:
+    """A first-time user of paper chose nothing, and need not. Nor who had a stack on paper."""
+    variables = {"PENSTOCK_HOME": str(tmp_path)}
+    require_chosen_environment(variables)
+    assert not _no_stack(Settings.of(variables)).warning
+    addresses = replace(ADDRESSES, environment="paper", practice="")
+    write_stack(StackNote(tmp_path, Identity(1, "x"), Phase.RUNNING, addresses), tmp_path)
+    forget_stack(tmp_path)
+    require_chosen_environment(variables)
+
+
+def test_home_of_an_older_version_is_known_by_its_practice_keys(caller: dict[str, str]) -> None:
+    """It left no record of its stack."""
+    home = Path(caller["PENSTOCK_HOME"])
+    state_file(home).unlink()
+    require_chosen_environment(caller)
+    Settings(Process(home=home)).practice_keys()
+    with pytest.raises(StackNotRunningError, match="'practice'"):
+        require_chosen_environment(caller)
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [("ingest", True), ("trade", True), ("report", False), ("halt --reason drill", False)],
+)
+def test_commands_without_an_environment_are_refused_or_name_theirs(
+    command: str,
+    refused: bool,
+    caller: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What writes is refused before anything is opened. What reads, and the kill switch, names its
+    environment in one line. Help is always given.
+    """
+    forget_stack(tmp_path)
+    monkeypatch.setenv("PENSTOCK_HOME", caller["PENSTOCK_HOME"])
+    monkeypatch.setenv("PENSTOCK_CONFIGS", str(tmp_path / "none"))  # ends each that goes on
+    monkeypatch.delenv("PENSTOCK_ENV", raising=False)
+    shown = CliRunner().invoke(app, command.split())
+    assert isinstance(shown.exception, StackNotRunningError if refused else ConfigError)
+    noted = [line for line in shown.stderr.splitlines() if line.startswith("note: no stack runs")]
+    assert len(noted) == (not refused)
+    assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
 
 
 def test_client_of_ones_own_gets_keys_once_and_no_portfolios(tmp_path: Path) -> None:

@@ -66,9 +66,8 @@ def plan_phase(
     New parents are committed, but for those of market orders: see PhasePlan.uncommitted.
 
     `orders` are all orders of the slot, `now` is the venue's time. New parents are planned from
-    `book`; it is read where none is given. The result is None where a later
-    phase has begun: this one is over. Raises StoreError where the slot has orders but no parent
-    orders.
+    `book`; it is read where none is given. The result is None where a later phase has begun: this
+    one is over. Raises StoreError where the first phase has orders but no parent orders.
     """
     begun = context.begun
     if orders and not begun and phase is Phase.SELLS:  # the first phase has those of earlier runs

@@ -58,9 +58,9 @@ class PhaseWorker:
     """One phase of one slot, worked to its end.
 
     Risk reviews the plan on every run, and the children of every later instant. The kill switch is
-    read before every child. Schedules count by the venue's clock (`session.clock`); waiting is real
-    time (`session.pause`). The book is read again before anything leaves that was not reviewed on
-    it.
+    looked at before every child: a reading serves for `policy.kill_switch_seconds`. Schedules count
+    by the venue's clock (`session.clock`); waiting is real time (`session.pause`). The book is read
+    again before anything leaves that was not reviewed on it.
     """
 
     def __init__(

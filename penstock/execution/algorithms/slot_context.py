@@ -76,10 +76,9 @@ class SlotContext:
 
         Prices are those of all targets, all holdings and `symbols`. `ledger` has the ledger's
         balances, which nobody but the lease's holder moves, or None where they are to be read.
-        Where a break locks the quote
-        asset, the cash is the smaller of the ledger's and the venue's. So are the coins under an
-        open withdrawal break, unless their market is gone too. What is in an earn programme counts
-        all the same.
+        Where a break locks the quote asset, the cash is the smaller of the ledger's and the
+        venue's. So are the coins under an open withdrawal break, unless their market is gone too.
+        What is in an earn programme counts all the same.
         """
         held = self._quantities(locks, ledger)
         quote = self.session.quote

@@ -154,14 +154,18 @@ class RebalanceResult:
 
     def summary(self) -> str:
         """Return one line: slot, what happened, orders, fills, equity, lateness and duration."""
-        if self.status is None or self.already_done:
-            return f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.reason}"
+        named = f"{self.account} {self.slot:%Y-%m-%d %H:%M}"
+        if self.already_done:
+            ends = [order.updated_at for order in self.orders]
+            at = f" at {max(ends):%Y-%m-%d %H:%M}" if ends else ""
+            return f"{named}: {self.reason}{at}; 0 orders sent now"
+        if self.status is None:
+            return f"{named}: {self.reason}"
         equity = (
             "" if self.equity_after is None else f", equity {money(self.equity_after, self.quote)}"
         )
         return (
-            f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
-            f"{self.status}"
+            f"{named}: {self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
             f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
             f"{_lateness(self.lateness_seconds)} late, took {self.duration_seconds:.1f} s"

@@ -271,8 +271,7 @@ def _traded(
     """Trade the slot: sells to their end, then buys from what the sells have yielded.
 
     `compared_at` is when the run compared trades before, and `held` what the ledger had then. The
-    slot is not ended yet. The result says
-    how it ends; the equity is None where it is unknown.
+    slot is not ended yet. The result says how it ends; the equity is None where it is unknown.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     read_at = session.clock.now()

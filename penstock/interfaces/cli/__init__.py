@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -18,10 +18,16 @@ from typer.core import TyperCommand
 from penstock import __version__
 from penstock.core.errors import PenstockError
 from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading, venue
-from penstock.interfaces.cli.terminal import err, lost_output, out, say, work_with
+from penstock.interfaces.cli.terminal import environment, err, lost_output, out, say, work_with
 from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
-from penstock.stack import Followed, UnreadableStackError, follow_stack
+from penstock.stack import (
+    Followed,
+    StackNotRunningError,
+    UnreadableStackError,
+    follow_stack,
+    require_chosen_environment,
+)
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     machine.demo,
@@ -69,12 +75,37 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
 
 #: Commands that show or end a stack that has lost its supervisor, or work without any.
 _SAY_IT_THEMSELVES = frozenset({"status", "doctor", "up", "down", "demo"})
+#: Commands that run for long beside others: their log is read by machines.
+_SERVICES = frozenset({"trade", "exchange", "up"})
+#: Commands whose answer is what their alert says.
+_ANSWER_ALERTS = frozenset({"promote", "rollback"})
+#: The lines of the alerts that were shown: an error that one of them is, is not shown again.
+_alerted: list[str] = []
 #: Commands that work where nobody can read which stack the home has.
 _MEND_IT = frozenset({"up", "down", "doctor", "demo"})
 
 
+#: Commands that write or send. They do so in no environment that nobody has chosen.
+WRITING = frozenset(
+    {
+        *("ingest", "research", "promote", "rollback", "rebalance", "trade", "resume"),
+        *("accept-break", "reconcile", "certify"),
+    }
+)
+#: Commands that only show something, of one environment. Nor is the kill switch ever refused.
+SHOWING = frozenset({"positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
+
+
 class _Command(TyperCommand):
-    """A command whose usage line names a required argument like ASSET, not like {asset}."""
+    """A command that knows whether it needs an environment that was chosen. Its usage line names a
+    required argument like ASSET, not like {asset}.
+    """
+
+    # typer makes the context, a typer.Context
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        if self.name in WRITING | SHOWING:
+            _look_at_environment(self.name)
+        return super().invoke(ctx)
 
     # typer makes the context, a typer.Context
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
@@ -102,7 +133,7 @@ def main() -> None:
     """Run the command; a PenstockError becomes one sentence on stderr and exit code 1. So does an
     answer that could not be written, once the command has done what it was asked for.
     """
-    send_logs("warning")
+    send_logs("warning", readable=True, on_alert=_shown_by(""))
     try:
         app()
     except SystemExit as ended:
@@ -115,7 +146,9 @@ def main() -> None:
         from penstock.interfaces.cli.remedies import error_remedy
 
         way = error_remedy(error)
-        sentence = f"{error}; {way}" if way else str(error)
+        known = str(error) in _alerted
+        what = "the alert above says what" if known else str(error)
+        sentence = f"{what}; {way}" if way else what
         err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -123,6 +156,18 @@ def main() -> None:
             "stopped; what was committed stays, and running the command again goes on from there"
         )
         sys.exit(130)
+
+
+def _shown_by(command: str) -> Callable[[str], bool]:
+    """Return what says whether a line of an alert is shown beside the command's answer."""
+
+    def shown(line: str) -> bool:
+        if command in _ANSWER_ALERTS:
+            return False
+        _alerted.append(line)
+        return True
+
+    return shown
 
 
 def _say_lost(error: Exception) -> None:
@@ -147,7 +192,8 @@ def _root(
     followed = _followed(command)
     work_with(followed.variables)
     process = Settings.of(os.environ).process
-    send_logs(process.log_level)
+    is_service = command in _SERVICES
+    send_logs(process.log_level, readable=not is_service, on_alert=_shown_by(command))
     home = process.home
     for name, (mine, theirs) in followed.kept.items():
         err.print(
@@ -166,6 +212,21 @@ def _root(
             f"died; this command works with {env} all the same. {STACK_REMEDY}",
             err,
         )
+
+
+def _look_at_environment(command: str) -> None:
+    """Refuse a command that writes where nobody has chosen its environment: say with which one
+    another command works.
+    """
+    try:
+        require_chosen_environment(environment())
+    except StackNotRunningError as error:
+        if command in WRITING:
+            raise
+        from penstock.interfaces.cli.remedies import error_remedy
+
+        every = "; `penstock halt --all` halts every account" if command == "halt" else ""
+        say(f"note: {error}, and does; {error_remedy(error)}{every}", err)
 
 
 def _followed(command: str) -> Followed:

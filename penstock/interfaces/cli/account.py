@@ -1,18 +1,32 @@
 """Commands that show what an account did and has, and settle its breaks."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
+    err,
     opened_platform,
     operator,
     out,
     say,
     settings,
 )
+
+if TYPE_CHECKING:
+    from penstock.wiring import Platform
+
+
+def say_where_it_trades(platform: "Platform", portfolio: str) -> None:
+    """Say which other portfolios have traded, where the one that is asked for never has."""
+    from penstock.interfaces.cli.remedies import traded_elsewhere
+    from penstock.pipeline.slots import traded_portfolios
+
+    sentence = traded_elsewhere(portfolio, traded_portfolios(platform, operator()))
+    if sentence:
+        say(sentence, err)
 
 
 def status() -> None:
@@ -59,7 +73,7 @@ def positions(
         bool, typer.Option("--json", help="As JSON: amounts are texts, null is unknown.")
     ] = False,
 ) -> None:
-    """What an account holds: price, value, weight and unrealised profit at the last stored prices.
+    """What an account holds: price, value, weight and unrealised profit at the newest known prices.
 
     Example: `penstock positions --portfolio minute --json`
     """
@@ -71,6 +85,7 @@ def positions(
 
     with opened_platform() as platform:
         held = list_positions(platform, operator(), portfolio)
+        say_where_it_trades(platform, portfolio)
     if as_json:
         say(json.dumps(positions_record(held), indent=2))
         return
@@ -91,6 +106,7 @@ def slots(
 
     with opened_platform() as platform:
         found = list_slots(platform, operator(), portfolio, limit)
+        say_where_it_trades(platform, portfolio)
     out.print(table_of(slots_table(found), f"Slots of {portfolio}, newest first"))
 
 
@@ -111,6 +127,7 @@ def breaks(
 
     with opened_platform() as platform:
         account = platform.environment.account_of(portfolio).name
+        say_where_it_trades(platform, portfolio)
         if history:
             past = break_history(platform, operator(), portfolio)
             out.print(table_of(past_breaks_table(past), f"Breaks of {account}"))
@@ -175,6 +192,7 @@ def report(portfolio: PortfolioOption = "daily") -> None:
 
     with opened_platform() as platform:
         outcome = report_account(platform, operator(), portfolio)
+        say_where_it_trades(platform, portfolio)
     out.print(table_of(figures_table(outcome.figures), f"Account {outcome.account}"))
     out.print(positions_view(outcome.holdings, "Positions"))
     out.print(outcome.summary(), soft_wrap=True)

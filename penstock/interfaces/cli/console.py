@@ -1,11 +1,14 @@
 """How outcomes look in a terminal: tables and progress bars."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 
 import polars as pl
-from rich.console import Console, Group, JustifyMethod
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from penstock.data.ingestion import IngestProgress, OnProgress
 from penstock.interfaces.cli import tables
@@ -27,50 +31,110 @@ from penstock.pipeline.local_stack import RunningStack
 from penstock.pipeline.status import AccountStatus, SystemStatus
 from penstock.settings import StackSecret
 
-#: A width in characters that no table reaches.
-_NO_LIMIT = 10_000
+#: The characters that each column takes beside its text: a line and two spaces.
+_FRAME = 3
+#: How long a value may be that is never broken: the longest names of criteria and accounts.
+_WHOLE = 27
 
 
-def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Table:
-    """Return a frame as a table; columns that are empty in every row are left out."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        header_style="bold",
-        caption=None if frame.height else empty,
-    )
-    shown = [
-        name
-        for name in frame.columns
-        if frame.height == 0 or any(_text(value) for value in frame[name])
-    ]
-    for name in shown:
-        side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
-        # a name that is cut cannot be looked up
-        table.add_column(name.replace("_", " "), justify=side, overflow="fold")
-    for row in frame.select(shown).iter_rows():
-        table.add_row(*(_text(value) for value in row))
-    return table
-
-
-def table_or_records(frame: pl.DataFrame, title: str, console: Console) -> Table:
-    """Return a frame as a table. Where the console is too narrow, each row is a block of names and
-    values.
+class FittingTable:
+    """A frame as a table. Columns that are empty in every row are left out. No symbol, number or
+    time is ever broken: where the console is too narrow, columns named in `spare` are left out, the
+    first one first, and then each row is a block of names and values.
     """
-    table = table_of(frame, title)
-    wanted = console.measure(table, options=console.options.update(width=_NO_LIMIT)).maximum
-    if wanted <= console.width:
+
+    def __init__(
+        self, frame: pl.DataFrame, title: str, caption: str | None, spare: Sequence[str] = ()
+    ) -> None:
+        self.title = title
+        self.caption = caption
+        self._frame = frame
+        self._spare = tuple(name for name in spare if name in frame.columns)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for left_out in range(len(self._spare) + 1):
+            table = self._table(self._frame.drop(self._spare[:left_out]), options.max_width)
+            if table is not None:
+                yield table
+                return
+        yield self._records()
+
+    def _table(self, frame: pl.DataFrame, width: int) -> Table | None:
+        """Return the table; None where it does not fit."""
+        shown = [
+            name
+            for name in frame.columns
+            if frame.height == 0 or any(_text(value) for value in frame[name])
+        ]
+        texts = {
+            name: [Text.from_markup(_text(value)).plain for value in frame[name]] for name in shown
+        }
+        headers = {name: name.replace("_", " ") for name in shown}
+        least = [
+            max(0, *map(_whole, texts[name]), *map(len, headers[name].split())) for name in shown
+        ]
+        most = [max(len(headers[name]), *map(len, texts[name])) for name in shown]
+        left = width - 1 - sum(each + _FRAME for each in least)
+        if left < 0:
+            return None
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            header_style="bold",
+            caption=self.caption,
+            show_header=any(shown),
+            min_width=min(len(self.title) + 1, width),
+        )
+        for name, column_width in zip(shown, _widths(least, most, left), strict=True):
+            side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
+            # a name that is cut cannot be looked up
+            table.add_column(headers[name], justify=side, overflow="fold", width=column_width)
+        for row in frame.select(shown).iter_rows():
+            table.add_row(*(_text(value) for value in row))
         return table
-    if frame.is_empty():  # names of columns that are cut tell nobody anything
-        return table_of(pl.DataFrame({"": [table.caption]}), title)
-    records = Table(title=title, title_justify="left", show_header=False)
-    records.add_column(style="bold")
-    records.add_column(overflow="fold")
-    for row in frame.iter_rows(named=True):
-        filled = [(name, _text(value)) for name, value in row.items() if _text(value)]
-        for place, (name, text) in enumerate(filled, 1):
-            records.add_row(name, text, end_section=place == len(filled))
-    return records
+
+    def _records(self) -> Table:
+        records = Table(
+            title=self.title, title_justify="left", show_header=False, caption=self.caption
+        )
+        records.add_column(style="bold", no_wrap=True)
+        records.add_column(overflow="fold")
+        for row in self._frame.iter_rows(named=True):
+            filled = [(name, _text(value)) for name, value in row.items() if _text(value)]
+            for place, (name, text) in enumerate(filled, 1):
+                records.add_row(name.replace("_", " "), text, end_section=place == len(filled))
+        return records
+
+
+def _widths(least: Sequence[int], most: Sequence[int], left: int) -> list[int]:
+    """Return the columns' widths: what is left is shared by those that could use more, and what one
+    does not need is for the others.
+    """
+    widths = list(least)
+    by_wish = sorted(range(len(widths)), key=lambda each: most[each] - least[each])
+    for place, column in enumerate(by_wish):
+        more = min(max(most[column] - least[column], 0), left // (len(by_wish) - place))
+        widths[column] += more
+        left -= more
+    return widths
+
+
+def _whole(text: str) -> int:
+    """Return how many characters of a value may not be broken. A sentence is broken at its spaces,
+    and what is longer than a symbol or a name, anywhere.
+    """
+    if len(text) <= _WHOLE:
+        return len(text)
+    return min(max(map(len, text.split())), _WHOLE) if " " in text else min(len(text), _WHOLE)
+
+
+def table_of(
+    frame: pl.DataFrame, title: str, empty: str = "nothing yet", spare: Sequence[str] = ()
+) -> FittingTable:
+    """Return a frame as a table that fits: see FittingTable."""
+    if frame.is_empty():
+        return FittingTable(pl.DataFrame({"": [empty]}), title, None)
+    return FittingTable(frame, title, None, spare)
 
 
 def _text(value: object) -> str:
@@ -106,7 +170,7 @@ def status_view(status: SystemStatus) -> Group:
     )
 
 
-def _account_view(account: AccountStatus) -> list[Table]:
+def _account_view(account: AccountStatus) -> list[FittingTable]:
     """Return an account's figures, and its positions where it has any."""
     named = f"{account.portfolio} ({account.account})"
     figures = table_of(figures_table(account.figures), f"Portfolio {named}")
@@ -114,10 +178,11 @@ def _account_view(account: AccountStatus) -> list[Table]:
     return [figures, held] if account.holdings.positions else [figures]
 
 
-def positions_view(holdings: Holdings, title: str) -> Table:
+def positions_view(holdings: Holdings, title: str) -> FittingTable:
     """Return what an account holds, with what all of it is worth."""
-    table = table_of(positions_table(holdings), title, "nothing is held")
-    table.caption = table.caption or positions_sentence(holdings)
+    frame = positions_table(holdings)
+    table = table_of(frame, title, "nothing is held", ("entry_price", "price_age"))
+    table.caption = None if frame.is_empty() else positions_sentence(holdings)
     return table
 
 
@@ -149,18 +214,33 @@ def stack_logins(stack: RunningStack) -> list[str]:
 
 
 def stack_commands(stack: RunningStack) -> list[str]:
-    """Return what to try with the local stack, and how to stop it.
-
-    The first names the stack's own server, and the last its folder: they work from any folder.
+    """Return what to try with the local stack (README's next commands, from the project's folder),
+    how to start its flows, and how to stop it. These two work from any folder.
     """
     auth = quote(str(stack.home / StackSecret.PREFECT))
+    tried = [*activation(), "penstock ingest"]
+    if stack.addresses.environment == "practice":
+        tried += [f"penstock {step} --study first-day" for step in ("research", "promote")]
+        tried += [f"penstock {step} -p first-day" for step in ("rebalance", "report")]
+    first, *others = tried
     return [
-        f"try    export PREFECT_API_URL={stack.addresses.prefect_api} "
+        f"try    {first}",
+        *(f"       {each}" for each in others),
+        f"flows  export PREFECT_API_URL={stack.addresses.prefect_api} "
         f'PREFECT_API_AUTH_STRING="$(cat {auth})"',
         "       prefect deployment ls",
         "       prefect deployment run ingest-bars/ingest-1d --watch",
         f"stop   PENSTOCK_HOME={quote(str(stack.home))} penstock down",
     ]
+
+
+def activation() -> list[str]:
+    """Return the command that lets a shell find `penstock`; none where it finds this one."""
+    folder = Path(sys.prefix) / "bin"
+    found = shutil.which("penstock")
+    if (found and Path(found).parent == folder) or not (folder / "activate").is_file():
+        return []
+    return [f"source {quote(str(folder / 'activate'))}"]
 
 
 @contextmanager
@@ -241,7 +321,7 @@ def checks_view(checks: Sequence[HealthCheck]) -> Table:
     for name in ("", "what", "seen", "remedy"):
         table.add_column(name, overflow="fold")
     for check in checks:
-        mark = "[green]ok[/]" if check.ok else "[red]bad[/]"
-        remedy = "" if check.ok else CHECK_REMEDIES[check.cause]
+        mark = "[yellow]warn[/]" if check.warning else "[green]ok[/]" if check.ok else "[red]bad[/]"
+        remedy = "" if check.ok and not check.warning else CHECK_REMEDIES[check.cause]
         table.add_row(mark, check.subject, check.seen.replace("[", "\\["), remedy)
     return table

@@ -25,6 +25,7 @@ from penstock.demo.events import (
 from penstock.demo.summary import project_sentence, summary_table
 from penstock.interfaces.cli.console import (
     TrialsProgress,
+    activation,
     bars_progress,
     slots_progress,
     table_of,
@@ -111,6 +112,8 @@ def show_result(out: Console, result: DemoResult) -> None:
     out.print(f"report      {_shown(result.report)}", soft_wrap=True)
     out.print(f"data docs   {_shown(data_docs)}", soft_wrap=True)
     out.print(f"MLflow      mlflow ui --backend-store-uri sqlite:///{database}", soft_wrap=True)
+    for command in activation():
+        out.print(f"commands    {command}   (once in each terminal)", soft_wrap=True)
     out.print(f"look around {prefix} penstock status", soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.interfaces.cli.account import say_where_it_trades
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     opened_platform,
@@ -59,15 +60,16 @@ def show(
 
     Example: `penstock ledger show --at 2026-01-31T00:05`
     """
-    from penstock.interfaces.cli.console import table_or_records
+    from penstock.interfaces.cli.console import table_of
     from penstock.interfaces.cli.tables import ledger_tables
     from penstock.pipeline.ledger_audit import show_ledger
 
     with opened_platform() as platform:
+        say_where_it_trades(platform, portfolio)  # before: the account may not be there at all
         view = show_ledger(platform, operator(), portfolio, parse_instant(at) if at else None)
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
     for title, frame in ledger_tables(view, exact).items():
-        out.print(table_or_records(frame, title, out))
+        out.print(table_of(frame, title))
         if title.startswith("Profit") and not frame.is_empty():
             out.print(_FEES_COUNT_ONCE)
 

@@ -30,7 +30,9 @@ def ingest(timeframe: TimeframeOption = "1d", symbol: SymbolsOption = None) -> N
         outcome = ingest_timeframe(
             platform, operator(), Timeframe.parse(timeframe), symbol, on_progress=progress
         )
-    out.print(table_of(report_frame(outcome.reports), outcome.summary()))
+    frame = report_frame(outcome.reports)
+    spare = ("seconds", "unchanged", "revised")
+    out.print(table_of(frame, outcome.summary(), spare=spare))
     out.print(f"checks: {outcome.data_docs}")
     if outcome.failed:
         raise typer.Exit(1)

@@ -2,8 +2,11 @@
 failed check. Only the command line knows its own commands.
 """
 
+from collections.abc import Sequence
+
 from penstock.core.breaks import BreakKind
 from penstock.core.errors import (
+    ForeignHaltError,
     NoBarsError,
     NoSearchError,
     NoSnapshotError,
@@ -22,7 +25,7 @@ from penstock.pipeline.doctor import Subject
 from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, TradingStates
 from penstock.pipeline.local_stack import RunningStack, StoppedStack
 from penstock.pipeline.stack_health import StackHealth
-from penstock.stack import UnreadableStackError
+from penstock.stack import StackNotRunningError, UnreadableStackError
 
 #: What brings a stack back that is not whole, and what takes it away.
 STACK_REMEDY = (
@@ -84,6 +87,16 @@ def break_remedy(kind: BreakKind, subject: str, portfolio: str) -> str:
     return remedy(kind, f"`penstock accept-break {subject} -p {portfolio} --reason ...`")
 
 
+def traded_elsewhere(portfolio: str, traded: Sequence[str]) -> str:
+    """Return which portfolios have traded, with the option that shows them, where the one that is
+    shown has not; "" else.
+    """
+    if portfolio in traded or not traded:
+        return ""
+    others = ", ".join(f"`-p {name}`" for name in traded)
+    return f"the portfolio {portfolio} has traded nothing here; others have: {others}"
+
+
 def locked_elsewhere(found: OpenBreaks) -> str:
     """Return how many breaks an account has that was not named, and the command that lists them."""
     name = found.portfolio
@@ -125,6 +138,7 @@ def ending_remedy(ending: AccountEnding) -> str:
 
 #: What mends an error of each class, where no value of the error is part of the command.
 _ERROR_REMEDIES: dict[type[PenstockError], str] = {
+    ForeignHaltError: "`penstock resume --all --reason ...` lifts it for all of them",
     NoSnapshotError: "`penstock research` takes a new one",
     StoreUnavailableError: "`penstock up` starts the embedded one",
     SchemaError: "`penstock db migrate` migrates it",
@@ -149,6 +163,8 @@ def error_remedy(error: PenstockError) -> str:
             "run `penstock research --study ...`, then `penstock promote --study ...`, with the "
             f"study of configs/research.yaml that has `register_as: {error.model}`"
         )
+    if isinstance(error, StackNotRunningError):
+        return f"`penstock up` starts the stack, PENSTOCK_ENV={error.default} works without one"
     return _ERROR_REMEDIES.get(type(error), "")
 
 
@@ -169,5 +185,5 @@ def _state(each: AccountHalt) -> str:
 
 
 def _resume(each: AccountHalt) -> str:
-    whose = "--all" if each.is_for_every_account else f"-p {each.portfolio}"
-    return f"`penstock resume {whose} --reason ...`"
+    whose = "" if each.is_for_every_account else f"-p {each.portfolio} "
+    return f"`penstock resume {whose}--reason ...`"

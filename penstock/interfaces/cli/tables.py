@@ -119,6 +119,7 @@ def positions_record(holdings: Holdings) -> dict[str, object]:
                 "entry_price": _amount_or_none(held.entry_price),
                 "price": None if held.price is None else plain(held.price.value),
                 "price_at": None if held.price is None else held.price.at.isoformat(),
+                "price_source": None if held.price is None else held.price.source,
                 "price_age_seconds": None if held.age is None else held.age.total_seconds(),
                 "value": _amount_or_none(held.value),
                 "weight": _fraction(holdings.weight(held.value)) if held.counted else None,

@@ -89,6 +89,13 @@ TimeframeOption = Annotated[
 PortfolioOption = Annotated[
     str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")
 ]
+#: Of a command that acts on every account where none is named.
+OnlyPortfolioOption = Annotated[
+    str | None,
+    typer.Option(
+        "--portfolio", "-p", help="Only this portfolio's account. Default: every account."
+    ),
+]
 StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; kept with your name.", callback=stated)]
 SymbolsOption = Annotated[
@@ -126,8 +133,12 @@ def opened_platform() -> "Iterator[Platform]":
     """
     from penstock.wiring import open_platform
 
+    chosen = settings()
+    is_new = not chosen.home.exists()
     with ExitStack() as opened:
         with err.status("opening the database"):
-            platform = opened.enter_context(open_platform(settings()))
+            platform = opened.enter_context(open_platform(chosen))
             platform.open_database()
+        if is_new and chosen.home.exists():
+            say(f"note: {chosen.home} is new and empty; PENSTOCK_HOME names another home", err)
         yield platform

@@ -9,6 +9,7 @@ import typer
 
 from penstock.core.extras import extra
 from penstock.interfaces.cli.terminal import (
+    OnlyPortfolioOption,
     PortfolioOption,
     ReasonOption,
     environment,
@@ -23,6 +24,9 @@ from penstock.stack import StackError, answers
 
 if TYPE_CHECKING:
     from penstock.pipeline.halts import AccountEnding
+
+#: What `halt` and `resume` do without a portfolio; it may be said all the same.
+_AllOption = Annotated[bool, typer.Option("--all", help="Every account.", hidden=True)]
 
 
 def rebalance(
@@ -47,9 +51,13 @@ def rebalance(
     wanted = parse_instant(slot) if slot else None
     with opened_platform() as platform:
         result = rebalance_slot(platform, operator(), portfolio, wanted)
+        if result.already_done:  # first: what follows is of an earlier run
+            say(result.summary())
         if result.rows():
-            out.print(table_of(rebalance_table(result), "Orders"))
-        say(result.summary())
+            title = "Orders of the earlier run" if result.already_done else "Orders"
+            out.print(table_of(rebalance_table(result), title))
+        if not result.already_done:
+            say(result.summary())
         if not (result.already_done or result.status is None):
             compared = reconcile_after_slot(platform, operator(), portfolio)
             if compared is not None and compared.found.breaks:
@@ -105,32 +113,31 @@ def _require_prefect_server() -> None:
 
 def halt(
     reason: ReasonOption,
-    portfolio: PortfolioOption = "daily",
+    portfolio: OnlyPortfolioOption = None,
     reduce_only: Annotated[
         bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")
     ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every account, not only this portfolio's.")
-    ] = False,
+    everything: _AllOption = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="Also cancel the account's working orders.")
+        bool, typer.Option("--cancel", help="Also cancel the working orders.")
     ] = False,
     flatten: Annotated[
         bool, typer.Option("--flatten", help="Also cancel, and sell every position.")
     ] = False,
 ) -> None:
-    """The kill switch: no new orders from now on, even in the middle of a plan.
+    """The kill switch: no new orders of any account from now on, even in the middle of a plan.
 
-    With --all, --cancel and --flatten end the orders and positions of every account that was ever
-    traded from here. Exit code 1 where an order could not be cancelled, or --flatten left a
-    position. An alert says the same.
+    --cancel and --flatten end the orders and positions of every account that was ever traded from
+    here. With -p all of it is for one portfolio's account. Exit code 1 where an order could not be
+    cancelled, or --flatten left a position. An alert says the same.
 
-    Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all
+    Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt -p minute
     --flatten --reason "..."`
     """
     from penstock.interfaces.cli.remedies import ending_remedy, still_trading
     from penstock.pipeline.halts import halt_trading, trading_states
 
+    portfolio = None if everything else portfolio
     with opened_platform() as platform:
         outcome = halt_trading(
             platform,
@@ -138,17 +145,16 @@ def halt(
             portfolio,
             reason,
             reduce_only=reduce_only,
-            everything=everything,
             cancel=cancel,
             flatten=flatten,
             on_change=lambda change: say(change.summary()),
-            on_ending=lambda ending: _show_ending(ending, named=ending.portfolio == portfolio),
+            on_ending=lambda ending: _show_ending(ending, named=portfolio is not None),
         )
         for sentence in still_trading(trading_states(platform, operator())):
             say(sentence)
     left = [ending for ending in outcome.endings if not ending.is_finished]
     for ending in left:
-        whose = "" if ending.portfolio == portfolio else f"{ending.account}: "
+        whose = "" if portfolio is not None else f"{ending.account}: "
         say(f"not finished: {whose}{ending_remedy(ending)}", err)
     if left:
         raise typer.Exit(1)
@@ -160,7 +166,7 @@ def _show_ending(done: "AccountEnding", named: bool) -> None:
     from penstock.interfaces.cli.tables import rebalance_table
 
     if not named:
-        out.print(f"{done.account} (portfolio {done.portfolio}) is halted too")
+        say(f"{done.account} (portfolio {done.portfolio}):")
     out.print(f"cancelled {len(done.cancelled)} working orders")
     if done.flattened is not None:
         if done.flattened.rows():  # what could not be sold is among them, with the reason
@@ -170,13 +176,13 @@ def _show_ending(done: "AccountEnding", named: bool) -> None:
 
 def resume(
     reason: ReasonOption,
-    portfolio: PortfolioOption = "daily",
-    everything: Annotated[
-        bool, typer.Option("--all", help="Lift the halt on every account.")
-    ] = False,
+    portfolio: OnlyPortfolioOption = None,
+    everything: _AllOption = False,
 ) -> None:
-    """Allow trading again after a halt. Accounts that are still halted are listed, with the command
-    that resumes them.
+    """Allow trading again after a halt of every account, or with -p after that of one.
+
+    Accounts that are still halted, by a halt of their own or by a limit, are listed with the
+    command that resumes them.
 
     Example: `penstock resume --reason "maintenance is over"`, or `penstock resume -p minute
     --reason "..."`
@@ -185,7 +191,10 @@ def resume(
     from penstock.pipeline.halts import resume_trading, trading_states
 
     with opened_platform() as platform:
-        change = resume_trading(platform, operator(), portfolio, reason, everything=everything)
+        named = None if everything else portfolio
+        change = resume_trading(
+            platform, operator(), named, reason, of_other_environments=everything
+        )
         say(change.summary())
         for sentence in not_active(trading_states(platform, operator())):
             say(f"still halted: {sentence}")

@@ -218,9 +218,27 @@ class SearchResult:
     def figures_table(self) -> pl.DataFrame:
         """Return the choice's figures in sample, one row per metric, as text.
 
-        The columns are metric, in_sample and equal_weights.
+        The columns are metric, in_sample and equal_weights. Counts are whole, fractions are
+        percentages.
         """
         figures = [part.metrics.as_dict() for part in (self.in_sample, self.benchmark_in_sample)]
-        rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
+        rows = [(name, *(_shown(name, figure[name]) for figure in figures)) for name in figures[0]]
         columns = ["metric", "in_sample", "equal_weights"]
         return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+#: How each metric is written; ratios have two places.
+_FORMATS = {
+    **dict.fromkeys(("total_return", "annual_return"), "+z.2%"),
+    **dict.fromkeys(
+        ("annual_volatility", "max_drawdown", "probabilistic_sharpe", "unfilled_share"), ".2%"
+    ),
+    **dict.fromkeys(("orders", "bars"), ",.0f"),
+    "final_equity": ",.2f",
+}
+
+
+def _shown(metric: str, value: float) -> str:
+    if metric == "unfilled_share" and value < 0:
+        return "not measured"
+    return format(value, _FORMATS.get(metric, "z.2f"))

@@ -331,7 +331,7 @@ def test_a_universe_goes_on_when_one_symbol_fails(
     assert [r.ok for r in reports] == [True, False, False, True]
     assert "error: nulls" in reports[1].failure
     assert reports[2].failure.startswith(
-        "test does not list the symbol 'BTC/USD': did you mean BTC/USDT, "
+        "test does not list the symbol 'BTC/USD': did you mean BTC/USDT?"
     )
     assert stored(store).equals(good)
     assert stored(store, "ETH/USDT").equals(also)

@@ -53,7 +53,7 @@ def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) 
         OrderRequest("by-hand", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), low)
     )
     text = said(holding, "halt", "--reason", "drill", "--flatten")
-    assert "practice-daily is set to halted" in text
+    assert "every account is set to halted; in force now: practice-daily (portfolio daily)" in text
     assert "cancelled 1 working orders" in text
     assert "2 orders sent, 2 fills" in text
     assert text.count("sell ") == 2
@@ -122,7 +122,7 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert again.returncode == 1, again.stdout
     last = again.stderr.splitlines()[-1]
     assert last.startswith(
-        "not finished: ETH/USDT is still held, locked by a break (balance_mismatch"
+        f"not finished: {ACCOUNT}: ETH/USDT is still held, locked by a break (balance_mismatch"
     )
     ways = [
         last.index(f"`penstock {way} ")

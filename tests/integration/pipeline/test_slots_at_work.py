@@ -416,14 +416,14 @@ def test_account_that_never_traded_and_has_no_champion_is_left_alone(place: Plac
 
     vars(place.platform).update(registry=NoVersion())
     assert why_idle(place.platform, ACTOR, "daily") == (
-        "'daily-portfolio' has no champion yet: promote one first"
+        "'daily-portfolio' has no champion yet: research and promote the study daily first"
     )
     vars(place.platform).update(registry=OneVersion())
     assert why_idle(place.platform, ACTOR, "daily") == ""
     trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     vars(place.platform).update(registry=NoVersion())
     assert why_idle(place.platform, ACTOR, "daily") == ""
-    with pytest.raises(ConfigError, match="portfolio 'nobody' is not in"):
+    with pytest.raises(ConfigError, match="no account for portfolio 'nobody'"):
         why_idle(place.platform, ACTOR, "nobody")
 
 

@@ -23,7 +23,7 @@ from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.pipeline.slots import _ingest, list_slots, trade_slot
 from penstock.practice.faults import Fault, FaultKind
 from tests.forked import ForkedPrograms
-from tests.integration.pipeline.conftest import ACTOR, Place
+from tests.integration.pipeline.conftest import ACTOR, OneVersion, Place
 from tests.real_stack import Stack, works_as
 
 pytestmark = pytest.mark.slow
@@ -233,8 +233,13 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     stack: Stack, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The venue fails the older slot: its task fails, and so does the flow's run. The newer slot is
-    traded.
+    traded. A portfolio that never had a champion is left alone.
     """
+
+    class NoVersion(OneVersion):
+        def find(self, name: str, alias_or_version: str) -> None:  # type: ignore[override]
+            return None
+
     portfolios = place.platform.settings.process.configs / "portfolio.yaml"
     catching_up = "max_lateness_minutes: 720\n  missed_slots: run_all"
     portfolios.write_text(
@@ -249,6 +254,9 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     auth = stack.secret("prefect-auth")
     with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_API_AUTH_STRING: auth}):
         state: State[Any] = rebalance_portfolio("daily", return_state=True)
+        vars(place.platform).update(registry=NoVersion())
+        idle: State[Any] = rebalance_portfolio("first-day", return_state=True)
+    assert (idle.name, (idle.message or "")[:14]) == ("Skipped", "nothing trades"), idle.message
     assert state.is_failed()
     assert "HTTP 503" in (state.message or "")
     assert "2024-06-03 00:00: done, " in (state.message or "")

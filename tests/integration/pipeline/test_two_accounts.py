@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 import yaml
 
+from penstock.core.halts import TradingState
 from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
@@ -54,25 +55,68 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
     commands, and the exit code is 1.
     """
     lock_eth_of_minute(both)
-    done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
+    done = penstock(both, "halt", "--flatten", "--reason", "drill")
     assert done.returncode == 1, done.stdout
     assert (held(both, "daily"), held(both, "minute")) == (set(), {"ETH"})
-    assert f"{OTHER} (portfolio minute) is halted too" in done.stdout
-    assert "practice-minute (" not in done.stdout, "it was never traded: nothing there is ours"
+    assert f"{OTHER} (portfolio minute):" in done.stdout
+    first, *endings = done.stdout.splitlines()
+    for account in ("practice-daily", OTHER, "practice-first-day", "practice-minute"):
+        assert f"{account} (portfolio " in first, "each is said by name"
+    assert first.count(") halted") == 4
+    ended = "\n".join(endings)
+    assert "practice-minute (" not in ended, "it was never traded: nothing there is ours"
     (last,) = [line for line in done.stderr.splitlines() if line.startswith("not finished")]
     assert last.startswith(f"not finished: {OTHER}: ETH/USDT is still held, locked by a break")
     assert "`penstock accept-break ETH -p minute --reason ...`" in last
     said(both, "accept-break", "ETH", "-p", "minute", "--reason", "credited by the venue")
     # flattening is a slot: at the same instant it is the one that was done
     both.control.step(seconds=60)
-    said(both, "halt", "--all", "--flatten", "--reason", "drill")
+    said(both, "halt", "--flatten", "--reason", "drill")
     assert (held(both, "daily"), held(both, "minute")) == (set(), set())
+    assert "still halted" not in said(both, "resume", "--reason", "over")
+
+
+def test_halt_and_resume_are_for_every_account_and_with_a_portfolio_for_one(both: Place) -> None:
+    """A halt that names nobody stops all. Resuming lifts that one; what an operator or a limit has
+    set on one account stays, and is named.
+    """
+    store, at = both.platform.control_store, both.platform.machine_clock.now()
+    by_limit = (TradingState.REDUCE_ONLY, "drawdown of 21%", "risk rule drawdown", at)
+    store.set_trading_state("practice-daily", *by_limit)
+    text = said(both, "halt", "--reason", "drill")
+    assert "trades on" not in text
+    for name in ("practice-daily", OTHER):
+        assert store.trading_state(name).state is TradingState.HALTED
     text = said(both, "resume", "--reason", "over")
     assert (
-        f"still halted: {OTHER} (portfolio minute) is halted (drill): "
-        "`penstock resume --all --reason ...`"
+        "still halted: practice-daily (portfolio daily) is reduce_only (drawdown of 21%): "
+        "`penstock resume -p daily --reason ...`"
     ) in text
-    assert "still halted" not in said(both, "resume", "--all", "--reason", "over")
+    assert store.trading_state("practice-daily").state is TradingState.REDUCE_ONLY
+    assert store.trading_state(OTHER).state is TradingState.ACTIVE
+    said(both, "halt", "--reason", "drill")
+    text = said(both, "resume", "-p", "daily", "--reason", "looked at it")
+    assert (
+        f"still halted: {OTHER} (portfolio minute) is halted (drill): `penstock resume --reason"
+        in text
+    )
+    assert "still halted" not in said(both, "resume", "--reason", "over")
+
+
+def test_resuming_in_one_environment_lifts_no_halt_of_another_unasked(both: Place) -> None:
+    """Practice and real money may share a ledger: a halt of all is lifted for the other only by a
+    command that says so.
+    """
+    both.platform.ledger.open_account("real-daily", "binance", "USDT")
+    said(both, "halt", "--reason", "the venue fails")
+    refused = penstock(both, "resume", "--reason", "practice goes on")
+    assert refused.returncode == 1
+    assert "real-daily of another environment" in refused.stderr
+    assert "`penstock resume --all --reason ...`" in refused.stderr
+    store = both.platform.control_store
+    assert store.trading_state("real-daily").state is TradingState.HALTED
+    said(both, "resume", "--all", "--reason", "over for all")
+    assert store.trading_state("real-daily").state is TradingState.ACTIVE
 
 
 def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Place) -> None:
@@ -80,7 +124,7 @@ def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Pla
     account is flat.
     """
     both.environment = {**both.environment, "PENSTOCK_PRACTICE_DAILY_SECRET": ""}
-    done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
+    done = penstock(both, "halt", "--flatten", "--reason", "drill")
     assert done.returncode == 1
     assert "PENSTOCK_PRACTICE_DAILY_SECRET is empty" in done.stderr
     assert (held(both, "daily"), held(both, "minute")) == ({"BTC", "ETH"}, set())
@@ -97,7 +141,7 @@ def test_foreign_exception_at_one_account_does_not_keep_the_others_from_being_en
         raise ZeroDivisionError("in a library")
 
     monkeypatch.setattr(both.platform.exchange("daily"), "open_orders", broken)
-    done = halt_trading(both.platform, ACTOR, "daily", "drill", everything=True, cancel=True)
+    done = halt_trading(both.platform, ACTOR, None, "drill", cancel=True)
     daily, minute = done.endings
     assert daily.error.startswith("ZeroDivisionError: in a library")
     assert minute.is_finished

@@ -29,6 +29,19 @@ def test_help_of_every_command_shows_an_example(command: str) -> None:
     assert f"penstock {command}" in example
 
 
+def test_every_command_either_needs_a_chosen_environment_or_does_not() -> None:
+    """A new command is entered where it belongs: what writes, or what only shows. The others choose
+    for themselves, or ask no environment.
+    """
+    free = {
+        *("demo", "up", "down", "status", "doctor", "migrate", "serve"),
+        *("account", "deposit", "withdraw", "fault", "faults"),
+    }
+    names = {name.rpartition(" ")[2] for name in EVERY}
+    assert names == cli.WRITING | cli.SHOWING | free
+    assert not cli.WRITING & cli.SHOWING
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_commands_stand_in_backticks(path: Path) -> None:
     """One way to mark what to type: it is copied from the screen."""

@@ -65,7 +65,9 @@ class Terminal(io.StringIO):
 
 
 def test_alert_on_a_terminal_is_a_message_and_no_line_of_a_log() -> None:
-    """Its title is there once, each line of its body whole. JSON keeps the level."""
+    """Its title is there once, each line of its body whole. A command's reader has the same without
+    a terminal.
+    """
     terminal = Terminal()
     send_logs("warning", terminal)
     LogNotifier().notify("daily: new champion", "daily/1: champion")
@@ -81,3 +83,18 @@ def test_alert_on_a_terminal_is_a_message_and_no_line_of_a_log() -> None:
         "    ",
     ]
     assert "warning" in log
+    plain, bodies = io.StringIO(), list[str]()
+
+    def wanted(body: str) -> bool:
+        bodies.append(body)
+        return len(bodies) == 1
+
+    send_logs("warning", plain, readable=True, on_alert=wanted)
+    LogNotifier().notify("daily: new champion", "daily/1: champion")
+    LogNotifier().notify("daily: new champion", "this is said elsewhere")
+    structlog.get_logger("order").warning("order_refused", code="-2010")
+    title, body, other = plain.getvalue().splitlines()
+    assert title.endswith("daily: new champion")
+    assert (body, bodies[0]) == ("    daily/1: champion", "daily/1: champion")
+    assert "\x1b" not in other, "a file has no colours"
+    assert "{" not in other

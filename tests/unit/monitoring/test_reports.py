@@ -141,6 +141,13 @@ def test_long_table_is_cut_and_says_so() -> None:
     assert f"7 more of {MAX_ROWS + 7} rows are not shown" in text
 
 
+def test_column_that_is_empty_in_every_row_is_left_out() -> None:
+    """One value keeps it."""
+    rows = pl.DataFrame({"symbol": ["A", "B"], "venue": ["", ""], "reason": [None, "too small"]})
+    page = Page(render_html("orders", [Section("rows", table=rows)], NOW))
+    assert page.tables["rows"][0] == ["symbol", "reason"]
+
+
 def test_performance_report_works_without_a_backtest_to_compare(
     drift: DriftReport, tmp_path: Path
 ) -> None:
@@ -165,6 +172,11 @@ def test_performance_report_works_without_a_backtest_to_compare(
     text = write_performance_report(traded, tmp_path / "p.html").read_text(encoding="utf-8")
     assert "unexplained" in text
     assert text.count("Plotly.newPlot(") == 2
+    assert "One slot was traded" in text
+    one = account_figure(equity)
+    assert one.layout.xaxis.range == (NOW - timedelta(days=1), NOW + timedelta(days=1))
+    assert one.layout.yaxis.range == (990, 1010)
+    assert one.layout.yaxis2.range == (-0.01, 0.01)
 
 
 def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport) -> None:

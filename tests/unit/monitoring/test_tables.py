@@ -50,14 +50,19 @@ def order(name: str, state: OrderState, end_cause: EndCause | None) -> OrderReco
 
 
 def test_orders_are_shown_with_why_they_ended() -> None:
-    """Newest first; quantities keep their digits, an order that works has ended for no cause."""
+    """Newest first; quantities keep their digits, an order that works has ended for no cause. A
+    cause that the state names already is not said twice.
+    """
+    assert orders_table([order("a", OrderState.CANCELED, EndCause.STOPPED)])["ended"].to_list() == [
+        EndCause.STOPPED.value
+    ]
     orders = [
         order("old", OrderState.FILLED, EndCause.FILLED),
         order("new", OrderState.OPEN, None),
     ]
     new, old = orders_table(orders).rows()
     assert old == (
-        *(AT, "BTC/USDT", "a", "buy", "0.015", "0.015", "filled", "filled", "trend/1", "said"),
+        *(AT, "BTC/USDT", "a", "buy", "0.015", "0.015", "filled", "", "trend/1", "said"),
     )
     assert (new[6], new[7]) == ("open", "")
     assert orders_table(orders, newest_first=False).rows() == [old, new]
@@ -97,21 +102,27 @@ def holdings(prices: dict[str, LastPrice], now: datetime | None = AT) -> Holding
 
 def test_positions_have_price_value_weight_and_unrealised_profit() -> None:
     """Amounts are written by step, tick and places. A deposit has no cost, so its profit is
-    unknown; so is the age of a price where the venue's time is.
+    unknown; so is the age of a price where the venue's time is. The total says how old its prices
+    are.
     """
     prices = {
-        "BTC/USDT": LastPrice(Decimal("55000.0"), AT - timedelta(hours=30)),
-        "ADA/USDT": LastPrice(Decimal("2"), AT - timedelta(seconds=90)),
+        "BTC/USDT": LastPrice(Decimal("55000.0"), AT - timedelta(hours=30), "1d bar"),
+        "ADA/USDT": LastPrice(Decimal("2"), AT - timedelta(seconds=90), "fill"),
     }
     held = holdings(prices)
     assert positions_table(held).rows() == [
-        ("ADA/USDT", "50", "unknown", "2", "100.00", "4.5%", "unknown", "90 s"),
-        ("BTC/USDT", "0.02", "49999.99", "55000", "1,100.00", "50.0%", "+100.00", "30 h"),
+        ("ADA/USDT", "50", "unknown", "2", "100.00", "4.5%", "unknown", "90 s, fill"),
+        ("BTC/USDT", "0.02", "49999.99", "55000", "1,100.00", "50.0%", "+100.00", "30 h, 1d bar"),
         ("cash, USDT", "", "", "", "1,000.00", "45.5%", "", ""),
     ]
-    assert positions_sentence(held) == "equity is 2,200.00 USDT at the last prices"
-    ages = positions_table(holdings(prices, now=None))["price_age"].to_list()
-    assert ages == ["of 2025-05-31 23:58", "of 2025-05-30 18:00", ""]
+    worth = "equity is 2,200.00 USDT at the last prices"
+    assert positions_sentence(held) == f"{worth}, 90 s to 30 h old"
+    aged = {symbol: replace(price, at=AT) for symbol, price in prices.items()}
+    assert positions_sentence(holdings(aged)) == f"{worth}, 0 s old"
+    undated = holdings(prices, now=None)
+    assert positions_sentence(undated) == f"{worth}, the oldest of 2025-05-30 18:00 (1d bar)"
+    ages = positions_table(undated)["price_age"].to_list()
+    assert ages == ["of 2025-05-31 23:58, fill", "of 2025-05-30 18:00, 1d bar", ""]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_positions_have_price_value_weight_and_unrealised_profit() -> None:
 )
 def test_only_what_was_bought_has_gained(bought: str, gain: str) -> None:
     """A deposit has no cost. Of what was withdrawn nothing is gained here."""
-    price = {"BTC/USDT": LastPrice(Decimal(105), AT)}
+    price = {"BTC/USDT": LastPrice(Decimal(105), AT, "fill")}
     bases = {"BTC/USDT": basis(bought, "100")}
     (held,) = holdings_of("main", "USDT", {"BTC": Decimal(2)}, bases, price, AT).positions
     assert (held.entry_price, held.unrealised) == (100, Decimal(gain))
@@ -127,7 +138,7 @@ def test_only_what_was_bought_has_gained(bought: str, gain: str) -> None:
 
 def test_position_without_a_price_makes_equity_and_all_weights_unknown() -> None:
     """It does not count as nothing."""
-    held = holdings({"BTC/USDT": LastPrice(Decimal(55_000), AT)})
+    held = holdings({"BTC/USDT": LastPrice(Decimal(55_000), AT, "fill")})
     ada, btc, cash = positions_table(held).rows()
     assert ada == ("ADA/USDT", "50", *["unknown"] * 6)
     assert (btc[4], btc[5], cash[4], cash[5]) == ("1,100.00", "unknown", "1,000.00", "unknown")
@@ -137,8 +148,8 @@ def test_position_without_a_price_makes_equity_and_all_weights_unknown() -> None
     assert record["positions"][0] == {  # type: ignore[index]  # JSON
         "symbol": "ADA/USDT",
         "quantity": "50",
-        **dict.fromkeys(("entry_price", "price", "price_at", "price_age_seconds", "value")),
-        **dict.fromkeys(("weight", "unrealised")),
+        **dict.fromkeys(("entry_price", "price", "price_at", "price_source", "price_age_seconds")),
+        **dict.fromkeys(("value", "weight", "unrealised")),
         "counted": True,
     }
 
@@ -146,7 +157,7 @@ def test_position_without_a_price_makes_equity_and_all_weights_unknown() -> None
 def test_asset_that_does_not_count_leaves_equity_known() -> None:
     """`uncounted_assets`: one without a market."""
     held = holdings_of("main", "USDT", {"AIR": Decimal(9), "USDT": Decimal(5)}, {}, {}, AT, ["AIR"])
-    assert held.equity == 5
+    assert positions_sentence(held) == "equity is 5.00 USDT"
     assert positions_table(held)["weight"].to_list() == ["not counted", "100.0%"]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -23,8 +24,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(place: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the account in memory."""
+def run(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a command on the account in memory, in a home that never had a stack."""
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PENSTOCK_ENV", raising=False)
 
     @contextmanager
     def opened() -> Iterator[Platform]:
@@ -64,6 +67,25 @@ def test_reconcile_locks_what_differs_and_breaks_says_what_to_do(place: Place, r
     assert listed.exit_code == 0, listed.output
     assert "penstock accept-break USDT" in in_one_line(listed)
     assert "deposit" in run("breaks", "--history").output
+
+
+def test_portfolio_that_traded_nothing_names_the_others_that_have(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the option that shows them. Nothing is said of a portfolio that has traded, nor where
+    none has.
+    """
+    sentence = "has traded nothing here; others have: `-p daily`"
+    assert "others have" not in run("slots", "-p", "first-day").output
+    place.ended(SLOT)
+    ledger = place.world.ledger
+    slots = ledger.rebalances
+    monkeypatch.setattr(
+        ledger, "rebalances", lambda name, limit=100: slots(name, limit) if name == ACCOUNT else []
+    )
+    for command in (("slots",), ("breaks",), ("positions",), ("positions", "--json")):
+        assert sentence in in_one_line(run(*command, "-p", "first-day")), command
+        assert "others have" not in run(*command).output
 
 
 def test_halt_and_resume_are_said_and_set(place: Place, run: Run) -> None:

@@ -86,7 +86,7 @@ def test_listed_slots_name_those_that_no_run_has_had(place: Place) -> None:
 def test_account_is_idle_until_it_has_a_champion_or_a_slot(place: Place) -> None:
     place.register()
     assert why_idle(place.platform, ACTOR, "daily") == (
-        "'daily-portfolio' has no champion yet: promote one first"
+        "'daily-portfolio' has no champion yet: research and promote the study daily first"
     )
     with pytest.raises(PromotionError, match="promote one first"):
         require_ready(place.platform, ACTOR, "daily")

@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import PracticeRefusal
+from penstock.simulation.journal import Journal
 from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount
 
 D = Timeframe.D1
@@ -85,6 +87,24 @@ def test_volume_is_shared_between_orders(open_account: Sessions, frame: Frames) 
     third = session.place("BUY", "3")
     assert (third["status"], third["executedQty"], third["fills"]) == ("EXPIRED", "0.00000000", [])
     assert session.held("USDT") == (Decimal(950), 0)
+
+
+def test_bar_that_others_took_fills_nothing_after_a_restart(
+    open_account: Sessions, frame: Frames, tmp_path: Path
+) -> None:
+    """A market order takes all of the first day, whose low is under a resting buy. A second
+    exchange on the journal of the first does not offer that day again.
+    """
+    bars = {D: frame([flat(10.0, volume=10.0, reach=1.0), flat(10.0), flat(10.0)], D)}
+    first = open_account(bars, Journal(tmp_path / "journal"))
+    order = first.place("BUY", "1", "9.5")["orderId"]
+    assert first.place("BUY", "10")["status"] == "FILLED"
+    first.step(DAY)
+    assert first.order(order)["status"] == "NEW"
+    first.venue.journal.commit()
+    again = open_account(bars, Journal(tmp_path / "journal"))
+    again.step(DAY)
+    assert again.order(order)["status"] == "NEW"
 
 
 def test_without_participation_volume_does_not_bind(open_account: Sessions, frame: Frames) -> None:

@@ -1,9 +1,13 @@
 """What a rebalance's report says of itself."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.portfolio.rebalancing import Skipped
@@ -36,6 +40,31 @@ def test_slot_without_orders_says_why() -> None:
     skipped = tuple(Skipped(symbol, "within the band") for symbol in ("BTC/USDT", "ETH/USDT"))
     result = RebalanceResult("main", SLOT, RebalanceStatus.DONE, "", "v/1", skipped=skipped)
     assert "0 orders sent (BTC/USDT: within the band; 1 more), 0 fills" in result.summary()
+
+
+def test_slot_that_was_done_before_says_when_and_that_nothing_was_sent_now() -> None:
+    """The orders of the earlier run stand below it, and are not this run's."""
+    request = OrderRequest("a", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
+    orders = tuple(
+        OrderRecord(
+            account="main",
+            rebalance_id=1,
+            request=request,
+            phase=Phase.BUYS,
+            child=0,
+            attempt=0,
+            strategy_version="v/1",
+            created_at=at,
+            updated_at=at,
+        )
+        for at in (SLOT + timedelta(hours=19, minutes=26), SLOT + timedelta(hours=1))
+    )
+    done = RebalanceResult(
+        "main", SLOT, RebalanceStatus.DONE, "already done", "v/1", already_done=True, orders=orders
+    )
+    named = "main 2025-06-02 00:00: already done"
+    assert done.summary() == f"{named} at 2025-06-02 19:26; 0 orders sent now"
+    assert replace(done, orders=()).summary() == f"{named}; 0 orders sent now"
 
 
 def test_slot_that_wants_nothing_else_says_what_it_wants() -> None:

@@ -18,6 +18,7 @@ from penstock.research.engine.metrics import (
     moments_of,
     probabilistic_sharpe,
 )
+from penstock.research.engine.results import _shown
 from strategies import STRATEGIES
 
 
@@ -219,3 +220,19 @@ def test_best_of_a_hundred_noise_curves_passes_the_plain_test_and_fails_the_defl
         )
     assert min(plain) > 0.95
     assert max(deflated) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("orders", 16680.0, "16,680"),
+        ("annual_return", 0.2037, "+20.37%"),
+        ("max_drawdown", 0.3, "30.00%"),
+        ("final_equity", 114439.267, "114,439.27"),
+        ("sharpe", -0.001, "0.00"),
+        ("unfilled_share", -1.0, "not measured"),
+    ],
+)
+def test_figures_are_written_as_people_read_them(metric: str, value: float, text: str) -> None:
+    """Counts whole, fractions as percentages, returns with their sign."""
+    assert _shown(metric, value) == text
