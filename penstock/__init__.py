@@ -4,4 +4,4 @@ The library. It contains no Prefect, so importing it is cheap. Notebooks, tasks 
 import the same functions from here.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -88,15 +88,12 @@ def test_portfolio_that_traded_nothing_names_the_others_that_have(
         assert "others have" not in run(*command).output
 
 
-def test_halt_and_resume_are_said_and_set(place: Place, run: Run) -> None:
+def test_halt_is_said_and_set(place: Place, run: Run) -> None:
     """A reason is asked for."""
     assert run("halt").exit_code != 0
     halted = run("halt", "--reason", "venue hacked")
     assert halted.exit_code == 0, halted.output
     assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.HALTED
-    resumed = run("resume", "--reason", "all is well")
-    assert resumed.exit_code == 0, resumed.output
-    assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.ACTIVE
 
 
 def test_rollback_names_what_serves_now(place: Place, run: Run) -> None:
