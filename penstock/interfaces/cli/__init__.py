@@ -93,7 +93,9 @@ WRITING = frozenset(
     }
 )
 #: Commands that only show something, of one environment. Nor is the kill switch ever refused.
-SHOWING = frozenset({"positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
+SHOWING = frozenset(
+    {"positions", "slots", "breaks", "report", "rebuild", "show", "halt", "journal"}
+)
 
 
 class _Command(TyperCommand):
