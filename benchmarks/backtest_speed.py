@@ -12,17 +12,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-from penstock.core.bars import TS
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import _portfolio
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.kernel import simulate
-from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.market import BarMatrices, Matrix, market_of_prices
 from penstock.research.engine.metrics import metrics_of
 
 COSTS = Costs(fee_bps=10, slippage_bps=5)
@@ -33,15 +31,7 @@ def random_market(bars: int, symbols: int, timeframe: Timeframe, seed: int = 0) 
     random = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.002, (bars, symbols)), axis=0))
     open_ = np.vstack([close[:1], close[:-1]])
-    start = datetime(2023, 1, 1, tzinfo=UTC)
-    ts = pl.datetime_range(
-        start,
-        start + timedelta(seconds=timeframe.seconds * (bars - 1)),
-        timeframe.value,
-        eager=True,
-    ).cast(TS)
-    names = tuple(f"S{k:02d}/USDT" for k in range(symbols))
-    return BarMatrices(pl.DataFrame(), timeframe, names, ts, open_, close, np.empty(0, np.int64))
+    return market_of_prices(open_, close, timeframe)
 
 
 def crossing(market: BarMatrices, fast: int, slow: int) -> Matrix:

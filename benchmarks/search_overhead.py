@@ -97,11 +97,9 @@ def with_vectorbt(bars: pl.DataFrame, trials: int) -> float:
 def parts(bars: pl.DataFrame, repeats: int = 50) -> list[tuple[str, float]]:
     """Return the ms of each part of one trial."""
     market, strategy = market_of(bars), STRATEGIES["ma_cross"]()
-    weights = strategy.target_weights(market.bars)
-    matrix = market.matrix(weights, "ma_cross")
+    matrix = market.decide(strategy)
     works = {
-        "indicators and weights": lambda: strategy.target_weights(market.bars),
-        "checked matrix": lambda: market.matrix(weights, "ma_cross"),
+        "indicators and weights": lambda: market.decide(strategy),
         "simulation and figures": lambda: metrics_of(
             simulate(market, matrix, COSTS, 10_000.0).moments, market.elapsed
         ),

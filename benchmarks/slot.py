@@ -45,7 +45,7 @@ from penstock.core.actors import Actor, Channel
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import VERDICT_SCHEMA
 from penstock.execution.rebalance.result import RebalanceResult
@@ -85,7 +85,7 @@ class Delayed(HTTPAdapter):
         return self._adapter.send(*args, **kwargs)
 
 
-class Alternating(Strategy):
+class Alternating(FrameStrategy):
     """Half of the symbols are held high and half low, the other way around the next day."""
 
     name = "alternating"
@@ -99,7 +99,7 @@ class Alternating(Strategy):
     def warmup_bars(self) -> int:
         return 2
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         day = pl.col("ts").dt.epoch("d")
         place = pl.col("symbol").rank("dense").cast(pl.Int64)
         is_high = (day + place) % 2 == 0

@@ -1,11 +1,15 @@
 """The shipped strategies, one file each, and the table from names to classes.
 
-A strategy file imports only penstock.core, Polars, Pydantic and the standard library. Its source is
-kept in the model registry and is loaded from there.
+A strategy file imports only penstock.core, NumPy, Polars, Pydantic and the standard library. Its
+source is kept in the model registry and is loaded from there.
 """
 
 from penstock.core.errors import StrategyError
 from penstock.core.strategy import Strategy
+from strategies.breakout import Breakout
+from strategies.composite import Composite
+from strategies.dca import DollarCostAveraging
+from strategies.grid import Grid
 from strategies.inverse_volatility import InverseVolatility
 from strategies.ma_cross import MovingAverageCross
 from strategies.mean_reversion import MeanReversion
@@ -13,7 +17,16 @@ from strategies.momentum import Momentum
 
 STRATEGIES: dict[str, type[Strategy]] = {
     strategy.name: strategy
-    for strategy in (MovingAverageCross, Momentum, MeanReversion, InverseVolatility)
+    for strategy in (
+        MovingAverageCross,
+        Momentum,
+        MeanReversion,
+        InverseVolatility,
+        Breakout,
+        Composite,
+        DollarCostAveraging,
+        Grid,
+    )
 }
 
 

@@ -1,10 +1,10 @@
 """Allocation: hold every symbol, in inverse proportion to its volatility."""
 
-import polars as pl
+import numpy as np
 from pydantic import Field
 
-from penstock.core.late_bars import weights_across
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.panel import Panel
+from penstock.core.strategy import Matrix, Strategy, StrategyParams
 
 
 class InverseVolatility(Strategy):
@@ -37,11 +37,9 @@ class InverseVolatility(Strategy):
     def warmup_bars(self) -> int:
         return self.params.lookback_bars
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        log_return = pl.col("close").log().diff()
-        volatility = log_return.rolling_std(self.params.lookback_bars).over("symbol")
+    def target_weights(self, panel: Panel) -> Matrix:
+        volatility = panel.std(self.params.lookback_bars, of=panel.log_returns())
         # A price that did not move has no measurable risk: the floor keeps its weight finite.
-        inverse = 1 / volatility.clip(lower_bound=1e-6)
-        share = self.params.exposure * pl.col("inverse") / pl.col("inverse").sum().over("ts")
-        weight = share.clip(upper_bound=self.params.max_weight)
-        return weights_across(bars.select("symbol", "ts", inverse=inverse), weight)
+        inverse = 1 / np.maximum(volatility, 1e-6)
+        share = self.params.exposure * inverse / panel.total(inverse)
+        return np.minimum(share, self.params.max_weight)

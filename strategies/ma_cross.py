@@ -1,10 +1,9 @@
 """Trend: hold the symbols whose fast moving average is above the slow one."""
 
-import polars as pl
 from pydantic import Field
 
-from penstock.core.late_bars import weights_across
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.panel import Panel
+from penstock.core.strategy import Matrix, Strategy, StrategyParams, signal
 
 #: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
 #: averages round in their last digit.
@@ -44,10 +43,7 @@ class MovingAverageCross(Strategy):
     def warmup_bars(self) -> int:
         return self.slow_bars - 1
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        close = pl.col("close")
-        fast = close.rolling_mean(self.params.fast_bars).over("symbol")
-        slow = close.rolling_mean(self.slow_bars).over("symbol")
-        share = self.params.exposure / pl.col("trend").count().over("ts")
-        weight = (pl.col("trend") > _TIE).cast(pl.Float64) * share
-        return weights_across(bars.select("symbol", "ts", trend=fast / slow - 1), weight)
+    def target_weights(self, panel: Panel) -> Matrix:
+        trend = panel.sma(self.params.fast_bars) / panel.sma(self.slow_bars) - 1
+        share = self.params.exposure / panel.count(trend)
+        return signal(trend > _TIE, trend) * share

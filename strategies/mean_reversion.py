@@ -1,10 +1,9 @@
 """Mean reversion: buy what has fallen too far, sell at the return to the mean."""
 
-import polars as pl
 from pydantic import Field
 
-from penstock.core.late_bars import weights_across
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.panel import Panel
+from penstock.core.strategy import Matrix, Strategy, StrategyParams, signal
 
 #: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
 #: averages round in their last digit.
@@ -50,17 +49,11 @@ class MeanReversion(Strategy):
     def warmup_bars(self) -> int:
         return max(self.params.band_bars - 1, self.params.rsi_bars) + self.params.hold_bars - 1
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        p, close, change = self.params, pl.col("close"), pl.col("close").diff()
-        mean, deviation = close.rolling_mean(p.band_bars), close.rolling_std(p.band_bars)
-        # gains / moves is the index. Without the division a flat market (0 / 0) is not oversold.
-        gains = change.clip(lower_bound=0).rolling_mean(p.rsi_bars)
-        moves = change.abs().rolling_mean(p.rsi_bars)
-        below = close < (mean - p.band_width * deviation) * (1 - _TIE)
-        weak = 100 * gains < p.rsi_ceiling * moves * (1 - _TIE)
-        # Products of 0 and 1: `False and null` would be a decision before the warm-up is over.
-        recently = (below.cast(pl.Float64) * weak.cast(pl.Float64)).rolling_max(p.hold_bars)
-        held = recently * (close < mean * (1 - _TIE)).cast(pl.Float64)
-        share = p.exposure / pl.col("held").count().over("ts")
-        scores = bars.select("symbol", "ts", held=held.over("symbol"))
-        return weights_across(scores, pl.col("held") * share)
+    def target_weights(self, panel: Panel) -> Matrix:
+        p, close = self.params, panel.close
+        band, rsi = panel.bollinger(p.band_bars, p.band_width), panel.rsi(p.rsi_bars)
+        below = close < band.lower * (1 - _TIE)
+        weak = rsi < p.rsi_ceiling * (1 - _TIE)
+        recently = panel.max(p.hold_bars, of=signal(below & weak, band.lower, rsi))
+        held = recently * (close < band.middle * (1 - _TIE))
+        return held * (p.exposure / panel.count(held))

@@ -1,10 +1,10 @@
 """Cross-sectional momentum: hold the symbols with the highest past return."""
 
-import polars as pl
+import numpy as np
 from pydantic import Field
 
-from penstock.core.late_bars import weights_across
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.panel import Panel
+from penstock.core.strategy import Matrix, Strategy, StrategyParams, signal
 
 
 class Momentum(Strategy):
@@ -38,12 +38,8 @@ class Momentum(Strategy):
     def warmup_bars(self) -> int:
         return self.params.lookback_bars + self.params.skip_bars
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        close, score = pl.col("close"), pl.col("score")
-        recent = close.shift(self.params.skip_bars).over("symbol")
-        past = close.shift(self.params.skip_bars + self.params.lookback_bars).over("symbol")
-        held = (score.count().over("ts") * self.params.top_fraction).ceil()
-        # Bars are sorted by symbol, so equal scores rank by symbol.
-        rank = score.rank("ordinal", descending=True).over("ts")
-        weight = ((rank <= held) & (score > 0)).cast(pl.Float64) * self.params.exposure / held
-        return weights_across(bars.select("symbol", "ts", score=recent / past - 1), weight)
+    def target_weights(self, panel: Panel) -> Matrix:
+        score = panel.momentum(self.params.lookback_bars, skip=self.params.skip_bars)
+        held = np.ceil(panel.count(score) * self.params.top_fraction)
+        best = (panel.rank(score) <= held) & (score > 0)
+        return signal(best, score) * (self.params.exposure / held)

@@ -111,16 +111,6 @@ def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> 
     return table.select("ts", *names)
 
 
-def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndarray:
-    """Return `column` as a float64 array of shape (bars, symbols): NaN where there is no bar."""
-    return matrix_of(wide(frame, column, symbols))
-
-
-def matrix_of(table: pl.DataFrame) -> np.ndarray:
-    """Return the columns of a wide frame but `ts` as a float64 array: NaN where there is no bar."""
-    return table.drop("ts").fill_null(np.nan).to_numpy().astype(np.float64)
-
-
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     """Return the bars of a longer `timeframe`.
 
@@ -139,4 +129,20 @@ def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
             pl.col("volume").sum(),
         )
         .select(list(BARS_SCHEMA))
+    )
+
+
+def infer_timeframe(ts: pl.Series) -> Timeframe:
+    """Return the timeframe whose length is the most common step of `ts`, sorted and unique.
+
+    Raises DataError where no timeframe has that length, and where there is only one bar.
+    """
+    if len(ts) < 2:
+        raise DataError("a timeframe cannot be inferred from one bar: give it")
+    seconds = int(ts.diff().drop_nulls().dt.total_seconds().mode().min())  # type: ignore[arg-type]  # ints by construction
+    for timeframe in Timeframe:
+        if timeframe.seconds == seconds:
+            return timeframe
+    raise DataError(
+        f"bars are {seconds} s apart, which is no timeframe: allowed are {', '.join(Timeframe)}"
     )

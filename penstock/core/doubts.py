@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from penstock.core.bars import TS
+from penstock.core.named_indicators import Matrix
+from penstock.core.panel import Panel
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 
@@ -47,42 +50,44 @@ def known_then(
     return bars.join(keys, on=["symbol", "ts"], how="anti", maintain_order="left")
 
 
-def decide_as_known(
-    strategy: Strategy, bars: pl.DataFrame, doubts: Sequence[DoubtedBar], timeframe: Timeframe
-) -> pl.DataFrame:
-    """Return the weights that `strategy` decided at each bar (WEIGHTS_SCHEMA), as it knew the bars.
+def decide_as_known(strategy: Strategy, panel: Panel, doubts: Sequence[DoubtedBar]) -> Matrix:
+    """Return the weights that `strategy` decided at each bar, as it knew the bars then.
 
-    At a slot that did not know a bar, its symbol has no decision, and the others are decided
-    without it. `bars` (BARS_SCHEMA) are sorted by symbol and ts. Raises StrategyError where the
-    weights break their contract.
+    They are of shape (bars, symbols). At a slot that did not know a bar, its symbol has no
+    decision, and the others are decided without it. Raises StrategyError where the weights break
+    their contract.
     """
-    weights = strategy.decide(bars)
-    for slot in _slots_in_doubt(bars, doubts, timeframe):
-        bar = slot - timeframe.duration
-        at = pl.col("ts") == pl.lit(bar).cast(TS)
-        past = bars.filter(pl.col("ts") <= pl.lit(bar).cast(TS))
-        again = strategy.decide(known_then(past, doubts, timeframe, slot)).filter(at)
-        known = (
-            weights.filter(at).select("symbol", "ts").join(again, on=["symbol", "ts"], how="left")
-        )
-        weights = pl.concat([weights.filter(~at), known])
-    return weights.sort("symbol", "ts")
+    weights = strategy.weights(panel).copy()
+    times, columns = panel.ts.to_list(), {name: k for k, name in enumerate(panel.symbols)}
+    rows = {ts: row for row, ts in enumerate(times)}
+    places = [
+        (rows[each.ts], columns[each.symbol], each)
+        for each in doubts
+        if each.ts in rows and each.symbol in columns
+    ]
+    for slot in _slots_in_doubt(panel, places):
+        row = rows.get(slot - panel.timeframe.duration)
+        if row is None:  # no symbol has a bar to decide at
+            continue
+        unknown = np.zeros((row + 1, len(columns)), dtype=bool)
+        for at, column, each in places:
+            if each.ts < slot < each.known_slot(panel.timeframe):
+                unknown[at, column] = True
+        weights[row] = strategy.weights(panel.part(0, row + 1).without(unknown))[row]
+    return weights
 
 
-def _slots_in_doubt(
-    bars: pl.DataFrame, doubts: Sequence[DoubtedBar], timeframe: Timeframe
-) -> list[datetime]:
+def _slots_in_doubt(panel: Panel, places: Sequence[tuple[int, int, DoubtedBar]]) -> list[datetime]:
     """Return the slots that did not know a bar, up to the one that knew the symbol's next bar."""
     found: set[datetime] = set()
-    for each in doubts:
-        own = bars.filter(pl.col("symbol") == each.symbol, pl.col("ts") > pl.lit(each.ts).cast(TS))[
-            "ts"
-        ].min()
-        last = each.known_slot(timeframe)
-        if isinstance(own, datetime):
-            last = min(last, own + timeframe.duration)
-        slot = each.ts + timeframe.duration
+    step = panel.timeframe.duration
+    for row, column, each in places:
+        following = np.flatnonzero(panel.present[row + 1 :, column])
+        last = each.known_slot(panel.timeframe)
+        if following.size:
+            last = min(last, panel.ts[row + 1 + int(following[0])] + step)
+        slot = each.ts + step
         while slot < last:
             found.add(slot)
-            slot += timeframe.duration
+            slot += step
     return sorted(found)

@@ -5,6 +5,9 @@ import polars as pl
 
 from penstock.core.bars import TS, not_a_frame
 from penstock.core.errors import StrategyError
+from penstock.core.named_indicators import Matrix
+from penstock.core.panel import Panel
+from penstock.indicators import across
 
 #: Long layout, one row per bar: the fraction of equity wanted in `symbol` from the bar's close on.
 #: Null means no decision: the position is kept.
@@ -63,3 +66,31 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
 def _has_keys_of(table: pl.DataFrame, bars: pl.DataFrame) -> bool:
     """Return whether both have the same symbols and times in the same order."""
     return all(table[name].equals(bars[name]) for name in ("symbol", "ts"))
+
+
+def require_matrix(weights: object, panel: Panel, strategy: str) -> Matrix:
+    """Return an array of weights of shape (bars, symbols), with NaN where a symbol has no bar.
+
+    Raises StrategyError unless it is a float64 array of the panel's shape, and every weight of a
+    bar is NaN or a number in [-1, 1]. `strategy` is the name in the message.
+    """
+    shape = panel.close.shape
+    if not isinstance(weights, np.ndarray):
+        raise StrategyError(
+            f"weights of {strategy}: it is a {type(weights).__name__} and no array: they are a "
+            f"float64 array of shape {shape} (bars, symbols). A strategy that returns a long "
+            "Polars frame derives from FrameStrategy (penstock.core.strategy)"
+        )
+    if weights.shape != shape or weights.dtype != np.float64:
+        raise StrategyError(
+            f"weights of {strategy} are {weights.dtype} of shape {weights.shape}: they are float64 "
+            f"of shape {shape} (bars, symbols), NaN where there is no decision"
+        )
+    decided = panel.decided(weights)
+    if across.over_bounds(decided, -1 - 1e-9, 1 + 1e-9):
+        row, column = np.argwhere(np.abs(decided) > 1 + 1e-9)[0]
+        raise StrategyError(
+            f"{strategy}: weight {decided[row, column]} for {panel.symbols[column]} "
+            f"at {panel.ts[int(row)]:%Y-%m-%d %H:%M} is not a number in [-1, 1]"
+        )
+    return decided

@@ -54,7 +54,11 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     settings = platform.settings.portfolio(portfolio)
     versions = versions_of(platform, portfolio)
     models = {version: pinned_models(platform, version) for version in set(versions.values())}
-    warmup = max(each.model.strategy.warmup_bars for loaded in models.values() for each in loaded)
+    warmup = max(
+        each.model.strategy.warmup(settings.timeframe)
+        for loaded in models.values()
+        for each in loaded
+    )
     bars = _bars(platform, settings.timeframe, period, warmup)
     doubts = platform.bars.read_doubts(
         platform.exchange_name,

@@ -258,7 +258,7 @@ def warm_bars(
     platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel
 ) -> pl.DataFrame:
     """Return the stored bars that the model needs for its decision at `slot`."""
-    rows = max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1
+    rows = max(model.strategy.warmup(timeframe), VOLATILITY_BARS) + 1
     symbols = platform.settings.universe.symbols_of(timeframe, slot)
     return stored_warm_bars(platform, timeframe, symbols, rows, slot)
 

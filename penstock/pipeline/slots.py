@@ -18,6 +18,7 @@ from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
+from penstock.indicators.warm_up import warm_up
 from penstock.pipeline.alerts import add_alerts, send_alerts
 from penstock.pipeline.rebalance import (
     leave_unfinished,
@@ -120,10 +121,14 @@ def _waited(clock: Clock, timeframe: Timeframe, after: datetime | None) -> datet
 
 @use_case
 def require_ready(platform: Platform, actor: Actor, portfolio: str) -> None:
-    """Raise what would make every slot fail: wrong configuration, missing keys, or no champion."""
+    """Raise what would make every slot fail: wrong configuration, missing keys, or no champion.
+
+    Indicators are compiled here, not in the first slot.
+    """
     platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
     listed_limits(platform)
     load_models(platform, portfolio)
+    warm_up()
     platform.session(portfolio)
 
 

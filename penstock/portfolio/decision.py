@@ -44,14 +44,14 @@ def decide_targets(
             f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest "
             f"opens at {newest}; ingest bars first"
         )
-    needed = model.strategy.warmup_bars + 1
+    needed = model.strategy.warmup(timeframe) + 1
     longest = max(known["symbol"].value_counts()["count"].to_list())
     if longest < needed:
         raise StaleDataError(
             f"{model.version.label} needs {needed} bars up to the slot and no symbol has more "
             f"than {longest}: backfill first"
         )
-    weights = model.strategy.decide(known)
+    weights = model.strategy.decide(known, timeframe)
     is_decided = weights["ts"] == decided_bar
     columns = (weights[name].filter(is_decided).to_list() for name in ("symbol", "weight"))
     decided = dict(zip(*columns, strict=True))

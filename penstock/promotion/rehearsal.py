@@ -7,7 +7,8 @@ It tests whether a strategy can be traded as it was backtested:
 - the account ends where the backtest does, except for lots, fees and the no-trade band.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,8 @@ from penstock.core.clock import SteppedClock
 from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
 from penstock.core.errors import NotSentError, PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import panel_of
 from penstock.core.proposals import ProposedOrder
 from penstock.core.relistings import Join
 from penstock.portfolio.decision import decide_targets
@@ -106,8 +109,7 @@ def rehearse(
     cash = Decimal(str(evidence.initial_cash))
     clock = SteppedClock(decided[0] + duration)
     account = _RehearsalAccount(model, policy, open_exchange(known, clock, cash))
-    weights_then = decide_as_known(model.strategy, known, doubts, evidence.timeframe)
-    truth = dict(_by_bar(weights_then.filter(pl.col("ts").is_in(decided))))
+    truth = _decided_then(model, panel_of(known, evidence.timeframe), doubts, decided)
     changed: list[str] = []
     for bar in decided:
         clock.at = bar + duration
@@ -115,7 +117,7 @@ def rehearse(
             known_then(known, doubts, evidence.timeframe, clock.at)
             .filter(pl.col("ts") <= bar)
             .group_by("symbol", maintain_order=True)
-            .tail(model.strategy.warmup_bars + 1)
+            .tail(model.strategy.warmup(evidence.timeframe) + 1)
         )
         weights = dict(decide_targets(model, window, evidence.timeframe, clock.at).weights)
         changed += [
@@ -218,9 +220,22 @@ def _decision_bars(bars: pl.DataFrame, evidence: Evidence, slots: int) -> list[d
     return usable[-slots:]
 
 
-def _by_bar(weights: pl.DataFrame) -> Iterator[tuple[datetime, dict[str, float | None]]]:
-    for (bar,), rows in weights.group_by("ts"):
-        yield bar, dict(rows.select("symbol", "weight").iter_rows())
+def _decided_then(
+    model: LoadedModel, panel: Panel, doubts: Sequence[DoubtedBar], bars: Sequence[datetime]
+) -> dict[datetime, dict[str, float | None]]:
+    """Return the weights at the close of each of `bars`, by symbol, as the model knew them."""
+    weights = decide_as_known(model.strategy, panel, doubts).tolist()
+    rows = {bar: row for row, bar in enumerate(panel.ts.to_list())}
+    return {
+        bar: {
+            symbol: None if math.isnan(weight) else weight
+            for symbol, weight, known in zip(
+                panel.symbols, weights[rows[bar]], panel.present[rows[bar]], strict=True
+            )
+            if known
+        }
+        for bar in bars
+    }
 
 
 def _differ(one: float | None, other: float | None) -> bool:

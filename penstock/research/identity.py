@@ -43,7 +43,8 @@ def strategy_code(strategy: type[Strategy]) -> str:
     if path is not None and Path(path).is_file():
         return Path(path).read_text(encoding="utf-8")
     parameters = json.dumps(strategy.Params.model_json_schema(), sort_keys=True)
-    code = strategy.target_weights.__code__
+    decides = getattr(strategy, "frame_weights", strategy.target_weights)
+    code = decides.__code__
     compiled = f"{code.co_code.hex()}\n{code.co_consts}\n{code.co_names}"
     return f"{strategy.__qualname__}\n{parameters}\n{compiled}"
 

@@ -35,7 +35,7 @@ from penstock.core.late_bars import LATE_BARS, weights_across
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.data.bar_pages import BarRequests, read_stretch
 from penstock.data.policy import IngestPolicy
@@ -67,7 +67,7 @@ def say(**event: Any) -> None:
         print(json.dumps(event, default=str), flush=True)
 
 
-class Turns(Strategy):
+class Turns(FrameStrategy):
     """Weights that all change every five minutes: out of the market, light, heavy, in turn.
 
     A symbol's weight is its level shared out among the symbols that count, as the shipped
@@ -85,7 +85,7 @@ class Turns(Strategy):
     def warmup_bars(self) -> int:
         return 0
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         number = {symbol: n for n, symbol in enumerate(self.params.symbols)}
         levels = [
             level(ts + MINUTE, number[symbol]) for symbol, ts in bars.select("symbol", "ts").rows()

@@ -5,7 +5,7 @@ vectorbt is independent and has its own reports. This is the only file that uses
 imports vectorbt only when that engine is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -64,6 +64,7 @@ def backtest(
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
+    series: Mapping[str, pl.DataFrame] | None = None,
     *,
     journal: LookRecorder | NoLook | None = None,
 ) -> BacktestResult:
@@ -93,6 +94,9 @@ def backtest(
         Bars that were in doubt at their close. The strategy does not know them then.
     joins
         Where a symbol goes on after such a move, because an operator says that it is the same coin.
+    series
+        Series beside the bars that the strategy needs, by name: a frame of symbol, ts and value
+        each. A value is known from its ts on.
     journal
         Where the look at the bars is recorded. Without one an UncountedLookWarning is given;
         NoLook.NO_CHOICE says that nothing is chosen by what is seen.
@@ -128,7 +132,7 @@ def backtest(
     >>> round(result.metrics.total_return, 2)
     0.21
     """
-    market = market_of(bars, timeframe, doubts, joins)
+    market = market_of(bars, timeframe, doubts, joins, series)
     if isinstance(decisions, Strategy):
         name, params, weights = (
             decisions.name,
@@ -351,5 +355,5 @@ def _orders(
 
 
 def _long_weights(market: BarMatrices, weights: Matrix) -> pl.DataFrame:
-    values = pl.Series("weight", weights.reshape(-1)[market.cells]).fill_nan(None)
+    values = pl.Series("weight", weights.reshape(-1)[market.panel.cells]).fill_nan(None)
     return market.bars.select("symbol", "ts").with_columns(values)

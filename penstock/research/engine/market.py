@@ -1,47 +1,39 @@
 """Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from penstock.core.bars import PRICE_COLUMNS, given_bars, matrix_of, wide, wide_matrix
+from penstock.core.bars import PRICE_COLUMNS, given_bars, infer_timeframe
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
+from penstock.core.panel import Panel
+from penstock.core.panel_frames import panel_of
 from penstock.core.relistings import Join, closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
+from penstock.core.weights import require_weights
+from penstock.indicators import across
 
 Matrix = npt.NDArray[np.float64]
+
+#: When a made-up market begins.
+_FIRST = datetime(2023, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class BarMatrices:
-    """The bars of a universe: row i of a matrix opens at `ts[i]`, column k is `symbols[k]`."""
+    """The bars of a universe as a panel, and what a simulation knows of them besides."""
 
-    bars: pl.DataFrame
-    """The bars (BARS_SCHEMA), sorted by symbol and ts."""
-    timeframe: Timeframe
-    """The bar length."""
-    symbols: tuple[str, ...]
-    """The symbols, sorted."""
-    ts: pl.Series
-    """The open times at which any symbol has a bar, sorted."""
-    open: Matrix
-    """The open prices, of shape (bars, symbols); NaN where there is no bar."""
-    close: Matrix
-    """The close prices, of shape (bars, symbols); NaN where there is no bar."""
-    cells: npt.NDArray[np.int64]
-    """The place of each row of `bars` in a flattened matrix."""
-    volume: Matrix | None = None
-    """The volumes in base units, of shape (bars, symbols); NaN where there is no bar. None for a
-    market whose volume binds nothing.
-    """
+    panel: Panel
+    """The bars. A strategy decides from them."""
+    has_volume: bool = True
+    """Whether volume binds. A made-up market has none."""
     price_ticks: Matrix | None = None
     """The price step of each symbol, in quote units; None where it is not known."""
     ends: npt.NDArray[np.int64] | None = None
@@ -50,6 +42,41 @@ class BarMatrices:
     """
     doubts: tuple[DoubtedBar, ...] = ()
     """The bars that were in doubt at their close: decisions at that time do not know them."""
+
+    @property
+    def timeframe(self) -> Timeframe:
+        """The bar length."""
+        return self.panel.timeframe
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, sorted."""
+        return self.panel.symbols
+
+    @property
+    def ts(self) -> pl.Series:
+        """The open times at which any symbol has a bar, sorted."""
+        return self.panel.ts
+
+    @property
+    def open(self) -> Matrix:
+        """The open prices, of shape (bars, symbols); NaN where there is no bar."""
+        return self.panel.open
+
+    @property
+    def close(self) -> Matrix:
+        """The close prices, of shape (bars, symbols); NaN where there is no bar."""
+        return self.panel.close
+
+    @property
+    def volume(self) -> Matrix | None:
+        """The volumes in base units, of shape (bars, symbols). None where volume binds nothing."""
+        return self.panel.volume if self.has_volume else None
+
+    @property
+    def bars(self) -> pl.DataFrame:
+        """The bars as a long frame (BARS_SCHEMA), sorted by symbol and ts."""
+        return self.panel.bars
 
     @property
     def elapsed(self) -> timedelta:
@@ -75,17 +102,9 @@ class BarMatrices:
 
         A symbol may then have no bar at all.
         """
-        ts = self.ts[first:stop]
-        bars = self.bars.filter(pl.col("ts").is_between(ts[0], ts[-1]))
-        cells = _cells(bars, ts, self.symbols)
         return replace(
             self,
-            bars=bars,
-            ts=ts,
-            open=self.open[first:stop],
-            close=self.close[first:stop],
-            cells=cells,
-            volume=None if self.volume is None else self.volume[first:stop],
+            panel=self.panel.part(first, stop),
             ends=None if self.ends is None else np.maximum(self.ends - (first or 0), 0),
         )
 
@@ -95,17 +114,9 @@ class BarMatrices:
         Raises StrategyError where the weights break the contract, are negative, or sum to more than
         1 at any bar. `source` is the name that the message begins with.
         """
-        keys = self.bars.select("symbol", "ts")
-        if not isinstance(weights, pl.DataFrame):
-            require_weights(weights, self.bars, source)
-        aligned = weights.schema == WEIGHTS_SCHEMA and weights.select("symbol", "ts").equals(keys)
-        values = (
-            weights["weight"] if aligned else require_weights(weights, self.bars, source)["weight"]
-        )
-        if not values.fill_null(0.0).is_finite().all():
-            require_weights(weights, self.bars, source)
+        given = require_weights(weights, self.bars, source)
         table = np.full(self.close.shape, np.nan)
-        table.reshape(-1)[self.cells] = values.fill_null(np.nan).to_numpy()
+        table.reshape(-1)[self.panel.cells] = given["weight"].fill_null(np.nan).to_numpy()
         _require_long_only(table, self, source)
         return table
 
@@ -114,10 +125,12 @@ class BarMatrices:
 
         Raises StrategyError where the strategy breaks its contract.
         """
-        if not self.doubts:
-            return self.matrix(strategy.target_weights(self.bars), strategy.name)
-        decided = decide_as_known(strategy, self.bars, self.doubts, self.timeframe)
-        return self.matrix(decided, strategy.name)
+        if self.doubts:
+            table = decide_as_known(strategy, self.panel, self.doubts)
+        else:
+            table = strategy.weights(self.panel)
+        _require_long_only(table, self, strategy.name)
+        return table
 
 
 def market_of(
@@ -125,13 +138,15 @@ def market_of(
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
+    series: Mapping[str, pl.DataFrame] | None = None,
 ) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
     `doubts` are the bars of which decisions at their close did not know.
 
     A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
-    its ticker may have gone to another coin. It goes on where `joins` say so.
+    its ticker may have gone to another coin. It goes on where `joins` say so. `series` are those
+    beside the bars, by name (penstock.core.auxiliary_series.SERIES_SCHEMA).
 
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
@@ -158,39 +173,31 @@ def market_of(
         )
     timeframe = timeframe or infer_timeframe(table["ts"].unique().sort())
     table = closed_series(table, timeframe, joins=joins)
-    symbols = tuple(table["symbol"].unique().sort().to_list())
-    closes = wide(table, "close", list(symbols))
-    ts = closes["ts"]
-    close = np.ascontiguousarray(matrix_of(closes))
+    panel = panel_of(table, timeframe, series)
     return BarMatrices(
-        bars=table,
-        timeframe=timeframe,
-        symbols=symbols,
-        ts=ts,
-        open=np.ascontiguousarray(wide_matrix(table, "open", list(symbols))),
-        close=close,
-        cells=_cells(table, ts, symbols),
-        volume=np.ascontiguousarray(wide_matrix(table, "volume", list(symbols))),
+        panel=panel,
         price_ticks=_price_ticks(table),
-        ends=_ends(close),
+        ends=_ends(panel.close),
         doubts=tuple(doubts),
     )
 
 
-def infer_timeframe(ts: pl.Series) -> Timeframe:
-    """Return the timeframe whose length is the most common step of `ts`, sorted and unique.
+def market_of_prices(
+    open_: Matrix, close: Matrix, timeframe: Timeframe, volume: Matrix | None = None
+) -> BarMatrices:
+    """Return a made-up market of prices of shape (bars, symbols).
 
-    Raises DataError where no timeframe has that length, and where there is only one bar.
+    Without a volume none binds. The symbols are called S00/USDT and so on.
     """
-    if len(ts) < 2:
-        raise DataError("a timeframe cannot be inferred from one bar: give it")
-    seconds = int(ts.diff().drop_nulls().dt.total_seconds().mode().min())  # type: ignore[arg-type]  # ints by construction
-    for timeframe in Timeframe:
-        if timeframe.seconds == seconds:
-            return timeframe
-    raise DataError(
-        f"bars are {seconds} s apart, which is no timeframe: allowed are {', '.join(Timeframe)}"
+    last = _FIRST + (len(close) - 1) * timeframe.duration
+    ts = pl.datetime_range(_FIRST, last, timeframe.value, time_unit="ms", eager=True)
+    names = tuple(f"S{k:02d}/USDT" for k in range(close.shape[1]))
+    high, low = np.maximum(open_, close), np.minimum(open_, close)
+    unknown = np.full(close.shape, np.nan)
+    panel = Panel(
+        timeframe, ts, names, open_, high, low, close, unknown if volume is None else volume
     )
+    return BarMatrices(panel, has_volume=volume is not None)
 
 
 #: The step of prices is read off this many bars at least: fewer may lie on a coarse grid by chance.
@@ -237,25 +244,16 @@ def _ends(close: Matrix) -> npt.NDArray[np.int64]:
     return result
 
 
-def _cells(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    rows = ts.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
-    columns = pl.Series(symbols).search_sorted(bars["symbol"]).to_numpy().astype(np.int64)
-    cells: npt.NDArray[np.int64] = rows * len(symbols) + columns
-    return cells
-
-
 def _require_long_only(table: Matrix, market: BarMatrices, source: str) -> None:
-    decided = np.where(np.isnan(table), 0.0, table)
-    if decided.min(initial=0.0) < 0:
-        row, column = np.argwhere(decided < 0)[0]
+    if across.over_bounds(table, 0.0, np.inf):
+        row, column = np.argwhere(table < 0)[0]
         raise StrategyError(
-            f"{source}: weight {decided[row, column]} for {market.symbols[column]} "
+            f"{source}: weight {table[row, column]} for {market.symbols[column]} "
             f"at {market.ts[int(row)]:%Y-%m-%d %H:%M} is negative: spot accounts cannot be short"
         )
-    total = decided.sum(axis=1)
-    if total.max(initial=0.0) > 1 + 1e-9:
-        row = int(total.argmax())
+    if across.largest_sum(table) > 1 + 1e-9:
+        row = int(np.nansum(table, axis=1).argmax())
         raise StrategyError(
-            f"{source}: weights sum to {total[row]:.6f} at {market.ts[row]:%Y-%m-%d %H:%M}: "
-            "an account without leverage holds at most 1"
+            f"{source}: weights sum to {np.nansum(table[row]):.6f} at "
+            f"{market.ts[row]:%Y-%m-%d %H:%M}: an account without leverage holds at most 1"
         )

@@ -18,9 +18,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from penstock.core.bars import PRICE_COLUMNS, given_bars
+from penstock.core.bars import PRICE_COLUMNS, given_bars, infer_timeframe
 from penstock.core.errors import DataError
 from penstock.core.strategy import Strategy
+from penstock.core.timeframes import Timeframe
 
 #: Called with the number of cuts that are done, and the number of all.
 OnCut = Callable[[int, int], None]
@@ -63,18 +64,19 @@ def check_no_lookahead(
     """
     table = given_bars(bars, f"bars given to the check of {strategy.name}")
     instants = table["ts"].unique().sort()
-    warm = instants[strategy.warmup_bars : -1]
+    timeframe = infer_timeframe(instants)
+    warmup = strategy.warmup(timeframe)
+    warm = instants[warmup:-1]
     if warm.is_empty():
         raise DataError(
-            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, "
-            f"these are {len(instants)}"
+            f"{strategy.name} needs {warmup + 2} bars to be checked, these are {len(instants)}"
         )
-    truth = strategy.decide(table)
+    truth = strategy.decide(table, timeframe)
     if cuts is None:
         found: list[Leak | None] = []
-        windows = _Windows(table, instants, strategy.warmup_bars + 1)
+        windows = _Windows(table, instants, warmup + 1, timeframe)
         for done, cut in enumerate(warm, 1):
-            found.append(_leak_at(strategy, windows, truth, strategy.warmup_bars + done - 1, cut))
+            found.append(_leak_at(strategy, windows, truth, warmup + done - 1, cut))
             on_cut(done, len(warm))
         return [leak for leak in found if leak is not None]
     random = np.random.default_rng(seed)
@@ -83,7 +85,8 @@ def check_no_lookahead(
     leaks: list[Leak | None] = []
     for done, place in enumerate(places, 1):
         leaks += [
-            _first_leak(strategy, table, truth, warm[place], change, random) for change in _CHANGES
+            _first_leak(strategy, table, truth, warm[place], change, random, timeframe)
+            for change in _CHANGES
         ]
         on_cut(done, len(places))
     return [leak for leak in leaks if leak is not None]
@@ -98,8 +101,11 @@ class _Windows:
     To filter the whole table at every instant would take most of the check's time.
     """
 
-    def __init__(self, bars: pl.DataFrame, instants: pl.Series, length: int) -> None:
+    def __init__(
+        self, bars: pl.DataFrame, instants: pl.Series, length: int, timeframe: Timeframe
+    ) -> None:
         self.bars = bars
+        self.timeframe = timeframe
         self.length = length
         #: The number of each row's instant. Rows are sorted by symbol, then ts.
         self.instant = instants.search_sorted(bars["ts"]).to_numpy().astype(np.int64)
@@ -120,8 +126,7 @@ def _leak_at(
 ) -> Leak | None:
     """Decide at `cut` from a warm window that ends there; compare with the full history."""
     rows = windows.rows_until(instant)
-    # Polars sums the groups of a column that it knows to be sorted in another order.
-    again = strategy.decide(windows.bars[rows].with_columns(pl.col("symbol").set_sorted()))
+    again = strategy.decide(windows.bars[rows], windows.timeframe)
     # Weights have the order of the bars, and null becomes NaN, which no weight is.
     now = windows.instant[rows] == instant
     before, after = truth["weight"].to_numpy()[rows[now]], again["weight"].to_numpy()[now]
@@ -137,10 +142,11 @@ def _first_leak(
     cut: datetime,
     change: Literal["removed", "replaced"],
     random: np.random.Generator,
+    timeframe: Timeframe,
 ) -> Leak | None:
     past = pl.col("ts") <= cut
     other = bars.filter(past) if change == "removed" else _with_other_future(bars, cut, random)
-    return _first_difference(truth, strategy.decide(other), past, cut, change)
+    return _first_difference(truth, strategy.decide(other, timeframe), past, cut, change)
 
 
 def _first_difference(

@@ -45,10 +45,10 @@ STRATEGY_FILE = '''
 import polars as pl
 from pydantic import Field
 
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, Strategy, StrategyParams
 
 
-class FollowTheClose(Strategy):
+class FollowTheClose(FrameStrategy):
     """Half of equity in what closed higher than `lag_bars` bars before."""
 
     name = "follower"
@@ -62,7 +62,7 @@ class FollowTheClose(Strategy):
     def warmup_bars(self) -> int:
         return self.params.lag_bars
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         rose = pl.col("close") > pl.col("close").shift(self.params.lag_bars).over("symbol")
         return bars.select("symbol", "ts", weight=rose.cast(pl.Float64) * 0.5)
 '''

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import polars as pl
 import pytest
 import yaml
 
 from penstock.adapters.stores.postgres import PostgresLedger, connect
 from penstock.core.actors import Actor, Channel
 from penstock.core.leases import Lease
+from penstock.core.strategy import Matrix, Panel
 from penstock.execution.session import AccountSession
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.practice.clock import stepped_clock
@@ -53,9 +53,9 @@ class Deciding(InverseVolatility):
 
     meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
-    def decide(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def target_weights(self, panel: Panel) -> Matrix:
         type(self).meanwhile()
-        return super().decide(bars)
+        return super().target_weights(panel)
 
 
 class OneVersion:

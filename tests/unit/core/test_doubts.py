@@ -6,7 +6,8 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.panel_frames import panel_of
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import backtest
 from penstock.research.engine.costs import Costs
@@ -30,7 +31,7 @@ def bars_of(closes: dict[str, list[float]]) -> pl.DataFrame:
     return pl.DataFrame(rows, BARS_SCHEMA, orient="row")
 
 
-class Cheapest(Strategy):
+class Cheapest(FrameStrategy):
     """All in the symbol with the lowest close."""
 
     name = "cheapest"
@@ -42,7 +43,7 @@ class Cheapest(Strategy):
     def warmup_bars(self) -> int:
         return 0
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         cheapest = pl.col("close") == pl.col("close").min().over("ts")
         return bars.select("symbol", "ts", weight=cheapest.cast(pl.Float64))
 
@@ -50,6 +51,13 @@ class Cheapest(Strategy):
 #: B falls from 20 to 1 in the third hour and stays there. Nobody quoted that at its close.
 BARS = bars_of({"A": [10.0] * 6, "B": [20.0, 20.0, 1.0, 1.0, 1.0, 1.0]})
 DOUBT = DoubtedBar("B", at(2), at(4) + timedelta(seconds=3))
+
+
+def decided_as_known(doubt: DoubtedBar) -> pl.DataFrame:
+    panel = panel_of(BARS, H1)
+    weights = decide_as_known(Cheapest(), panel, [doubt])
+    values = pl.Series("weight", weights.reshape(-1)[panel.cells]).fill_nan(None)
+    return panel.bars.select("symbol", "ts").with_columns(values)
 
 
 def weights_at(weights: pl.DataFrame, hour: int) -> list[float | None]:
@@ -69,7 +77,7 @@ def test_decision_at_the_slot_in_doubt_does_not_know_the_bar() -> None:
     """At three o'clock B has no decision, and A is decided as if B's bar were late. Before and
     after nothing differs.
     """
-    weights, plain = decide_as_known(Cheapest(), BARS, [DOUBT], H1), Cheapest().decide(BARS)
+    weights, plain = decided_as_known(DOUBT), Cheapest().decide(BARS)
     assert weights_at(plain, 2) == [0.0, 1.0]
     assert weights_at(weights, 2) == [1.0, None]
     other = pl.col("ts") != at(2)
@@ -90,7 +98,7 @@ def test_backtest_buys_when_live_knew() -> None:
 def test_doubt_ends_with_the_next_bar_of_the_symbol() -> None:
     """A service that stood still for a day knew the bar as late as the one after it."""
     late = DoubtedBar("B", at(2), at(40))
-    weights = decide_as_known(Cheapest(), BARS, [late], H1)
+    weights = decided_as_known(late)
     assert [weights_at(weights, hour)[1] for hour in (2, 3)] == [None, 1.0]
 
 

@@ -20,6 +20,8 @@ SERVED_BY_MLFLOW = {"penstock/adapters/mlflow/model.py"}
 OURS = {"penstock", "flows", "tasks", "strategies"}
 #: Comes with other libraries of the extra, and is not asked for by name.
 BROUGHT_ALONG = {"pandas": "research"}
+#: Used where it is installed; without it the same work is done more slowly.
+OPTIONAL = {("penstock/indicators/compiled.py", "numba")}
 
 
 def _names(requirements: list[str]) -> set[str]:
@@ -78,7 +80,7 @@ def test_every_import_is_the_cores_or_stands_under_its_extra() -> None:
         imports = _Imports()
         imports.visit(ast.parse(path.read_text(encoding="utf-8")))
         for module, under in imports.found:
-            if module in OURS or module in sys.stdlib_module_names:
+            if module in OURS or module in sys.stdlib_module_names or (name, module) in OPTIONAL:
                 continue
             brought = _names(PROJECT["dependencies"])
             if under:

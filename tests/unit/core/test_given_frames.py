@@ -10,6 +10,7 @@ import pytest
 
 from penstock.core.bars import BARS_SCHEMA, resample, wide
 from penstock.core.errors import DataError, StrategyError
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.monitoring.drift import explain_difference
 from penstock.research.engine.backtest import backtest, vectorbt_portfolio
@@ -118,10 +119,12 @@ def test_weights_of_another_kind_are_refused_with_what_makes_them_weights(
 def test_strategy_that_returns_a_pandas_frame_is_named() -> None:
     """The message says whose weights they are."""
 
-    class Foreign(Momentum):
+    class Foreign(FrameStrategy):
         name = "foreign"
+        Params = StrategyParams
+        warmup_bars = 0
 
-        def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+        def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
             return WEIGHTS.to_pandas()  # type: ignore[no-any-return]  # what a user may do
 
     for decide in (Foreign().decide, lambda bars: backtest(bars, Foreign())):

@@ -7,7 +7,7 @@ import pytest
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import StaleDataError
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.portfolio.decision import decide_targets, seen_bars
 from penstock.ports import LoadedModel, ModelVersion
@@ -15,7 +15,7 @@ from penstock.ports import LoadedModel, ModelVersion
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-class LastClose(Strategy):
+class LastClose(FrameStrategy):
     """Weight = close / 1000, so that a test can read off which bar decided."""
 
     name = "last_close"
@@ -25,7 +25,7 @@ class LastClose(Strategy):
     def warmup_bars(self) -> int:
         return 2
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         return bars.select("symbol", "ts", (pl.col("close") / 1000).alias("weight"))
 
 

@@ -38,14 +38,14 @@ def test_id_ignores_how_much_is_shown() -> None:
 
 CELL = """
 import polars as pl
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, StrategyParams
 
-class Cell(Strategy):
+class Cell(FrameStrategy):
     name = "cell"
     class Params(StrategyParams):
         pass
     warmup_bars = 0
-    def target_weights(self, bars):
+    def frame_weights(self, bars):
         return bars.select("symbol", "ts", weight=pl.lit(0.5))
 """
 
@@ -59,7 +59,7 @@ def test_code_of_a_strategy_is_its_file_and_of_a_notebook_cell_its_function() ->
         strategy: type[Strategy] = names["Cell"]
         return strategy
 
-    assert "import polars" in strategy_code(STRATEGIES["momentum"])
+    assert "import numpy" in strategy_code(STRATEGIES["momentum"])
     assert "class Momentum" in strategy_code(STRATEGIES["momentum"])
     assert strategy_code(cell(CELL)) == strategy_code(cell(CELL))
     assert strategy_code(cell(CELL)) != strategy_code(cell(CELL.replace("0.5", "0.6")))

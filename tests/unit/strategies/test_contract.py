@@ -42,6 +42,22 @@ EXTREMES: dict[str, list[dict[str, Any]]] = {
         {"lookback_bars": 10, "max_weight": 0.1},
         {"lookback_bars": 120, "max_weight": 1.0},
     ],
+    "breakout": [
+        {"channel_bars": 10, "hold_bars": 1, "volatility_bars": 120, "target_volatility": 1.5},
+        {"channel_bars": 120, "hold_bars": 60, "volatility_bars": 10, "target_volatility": 0.1},
+    ],
+    "composite": [
+        {"trend_bars": 10, "momentum_bars": 5, "calm_bars": 10},
+        {"trend_bars": 200, "momentum_bars": 180, "calm_bars": 60},
+    ],
+    "dca": [
+        {"mean_bars": 20, "discount": 0.0, "parts": 2},
+        {"mean_bars": 250, "discount": 0.3, "parts": 60},
+    ],
+    "grid": [
+        {"band_bars": 10, "band_width": 1.0, "levels": 2},
+        {"band_bars": 180, "band_width": 4.0, "levels": 20},
+    ],
 }
 CORNERS: list[tuple[str, dict[str, Any]]] = [
     (name, values) for name in STRATEGIES for values in ({}, *EXTREMES.get(name, []))
@@ -141,8 +157,8 @@ def test_flat_market_gives_finite_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_source_imports_only_what_the_registry_has(name: str) -> None:
-    """The file is loaded from the model registry alone, so it leans on the vocabulary, Polars,
-    Pydantic and nothing else.
+    """The file is loaded from the model registry alone, so it leans on the vocabulary, NumPy,
+    Polars, Pydantic and nothing else.
     """
     source = Path(inspect.getsourcefile(STRATEGIES[name]) or "").read_text(encoding="utf-8")
     imported = {
@@ -152,6 +168,7 @@ def test_source_imports_only_what_the_registry_has(name: str) -> None:
         for alias in node.names
     }
     assert {str(module).split(".")[0] for module in imported} <= {
+        "numpy",
         "polars",
         "pydantic",
         "penstock",

@@ -9,6 +9,10 @@ import pytest
 from penstock.core.bars import TS
 from penstock.core.late_bars import LATE_BARS
 from strategies import STRATEGIES
+from strategies.breakout import Breakout
+from strategies.composite import Composite
+from strategies.dca import DollarCostAveraging
+from strategies.grid import Grid
 from strategies.inverse_volatility import InverseVolatility
 from strategies.ma_cross import MovingAverageCross
 from strategies.mean_reversion import MeanReversion
@@ -124,14 +128,81 @@ def test_inverse_volatility_caps_a_single_symbol() -> None:
     assert weights["WILD"] < 0.03
 
 
+def test_grid_holds_more_the_lower_the_price_stands() -> None:
+    """Half in the middle of its band, all at the lower edge, nothing at the upper one."""
+    swing = [100.0 + (-1) ** i for i in range(80)]
+    strategy = Grid(Grid.Params(band_bars=61, levels=4))
+    prices = (90.0, 99.0, 100.0, 101.0, 110.0)
+    held = [last(strategy.decide(bars(A=[*swing, price])))["A"] for price in prices]
+    assert held == sorted(held, reverse=True)
+    assert held[0] == pytest.approx(0.98)
+    assert held[2] == pytest.approx(0.49)
+    assert held[-1] == 0.0
+
+
+def test_grid_of_a_price_that_does_not_move_is_in_its_middle() -> None:
+    """No step is bought or sold by what a mean rounds."""
+    weights = Grid(Grid.Params(levels=4)).decide(bars(A=[0.1] * 200))["weight"].drop_nulls()
+    assert weights.to_list() == pytest.approx([0.49] * len(weights))
+
+
+def test_averaging_buys_a_decline_in_equal_parts_and_gives_them_back() -> None:
+    """Each cheap bar adds one part of ten; when the price is back, each bar takes one away."""
+    strategy = DollarCostAveraging(
+        DollarCostAveraging.Params(mean_bars=50, discount=0.05, parts=10)
+    )
+    weights = strategy.decide(bars(A=[100.0] * 70 + [80.0] * 8 + [100.0] * 12))["weight"]
+    parts = [round(weight / 0.98 * 10, 9) for weight in weights.drop_nulls()]
+    assert parts[-20:] == [*range(1, 9), 8, 8, *range(7, -1, -1), 0, 0]
+
+
+def test_averaging_buys_nothing_that_is_not_cheap() -> None:
+    """A rise is all cash."""
+    weights = DollarCostAveraging().decide(bars(A=list(np.linspace(1, 3, 200))))["weight"]
+    assert set(weights.drop_nulls()) == {0.0}
+
+
+def test_composite_counts_its_views() -> None:
+    """A riser that calms down has all three views, one that falls ever faster has none."""
+    noise = np.random.default_rng(2).normal(0, 1, 200)
+    calmer = 0.01 + noise * np.linspace(0.03, 0.002, 200)
+    wilder = -0.01 - np.abs(noise) * np.linspace(0.002, 0.03, 200)
+    table = bars(CALM=list(np.exp(np.cumsum(calmer))), WILD=list(np.exp(np.cumsum(wilder))))
+    weights = last(Composite().decide(table))
+    assert weights == {"CALM": pytest.approx(0.49), "WILD": 0.0}
+
+
+def test_breakout_buys_a_new_high_and_leaves_at_the_middle_of_its_channel() -> None:
+    """Nothing within the channel, bought on the bar above it, sold under its middle or in time."""
+    flat = [100.0 + (-1) ** i for i in range(60)]
+    strategy = Breakout(Breakout.Params(channel_bars=20, hold_bars=5, target_volatility=1.5))
+    risen = [*flat, 103.0]
+    assert last(strategy.decide(bars(A=flat)))["A"] == 0.0
+    assert last(strategy.decide(bars(A=risen)))["A"] == pytest.approx(0.98)
+    assert last(strategy.decide(bars(A=[*risen, 102.5])))["A"] == pytest.approx(0.98)
+    assert last(strategy.decide(bars(A=[*risen, 99.0])))["A"] == 0.0
+    assert last(strategy.decide(bars(A=[*risen, *[102.9] * 5])))["A"] == 0.0
+
+
+def test_breakout_holds_half_of_what_moves_twice_as_much() -> None:
+    """Both are over the target: risk is equal, and neither has more than its share."""
+    random = np.random.default_rng(0).normal(0, 0.03, 120)
+    random[-1] = 0.5
+    table = bars(CALM=list(np.exp(np.cumsum(random))), WILD=list(np.exp(np.cumsum(2 * random))))
+    weights = last(Breakout(Breakout.Params(target_volatility=0.2)).decide(table))
+    assert weights["CALM"] == pytest.approx(2 * weights["WILD"])
+    assert 0 < weights["CALM"] < 0.49
+
+
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 @pytest.mark.parametrize("late", [1, LATE_BARS])
 def test_late_bar_of_one_symbol_changes_no_weight_of_the_others(name: str, late: int) -> None:
     """B's newest bars come late. A keeps what it would have, and does not get B's share."""
     random = np.random.default_rng(7).normal(0, 0.002, (4, 140))
+    drift = -0.002 if name in ("dca", "grid") else 0.004  # they buy what falls
     fall = np.concatenate([np.zeros(137), [-0.03, -0.03, -0.03]])  # oversold, for the reversion
     closes = {
-        symbol: list(np.exp(np.cumsum(0.004 + random[k] + (name == "mean_reversion") * fall)))
+        symbol: list(np.exp(np.cumsum(drift + random[k] + (name == "mean_reversion") * fall)))
         for k, symbol in enumerate("ABCD")
     }
     table = bars(**closes)
@@ -172,5 +243,14 @@ def test_coin_that_vanished_is_not_counted_for_ever() -> None:
 
 def test_every_shipped_strategy_has_its_thesis_tested() -> None:
     """A strategy that is new in the table needs a test of what it claims, in this file."""
-    tested = {MovingAverageCross, Momentum, MeanReversion, InverseVolatility}
+    tested = {
+        MovingAverageCross,
+        Momentum,
+        MeanReversion,
+        InverseVolatility,
+        Breakout,
+        Composite,
+        DollarCostAveraging,
+        Grid,
+    }
     assert set(STRATEGIES.values()) == tested

@@ -343,7 +343,7 @@ def test_no_bars_are_refused(walk: Callable[..., pl.DataFrame]) -> None:
 
 @pytest.mark.parametrize(
     ("weight", "said"),
-    [(-0.1, "negative"), (0.6, "sum to 1.2"), (1.5, "sum to 3"), (np.nan, "not a number")],
+    [(-0.1, "negative"), (0.6, "sum to 1.2"), (0.75, "sum to 1.5"), (np.nan, "not a number")],
 )
 def test_weights_that_an_account_cannot_hold_are_refused(
     weight: float, said: str, walk: Callable[..., pl.DataFrame]

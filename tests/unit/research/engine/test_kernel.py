@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.kernel import Run, simulate
-from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.market import BarMatrices, Matrix, market_of_prices
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
 NAN = np.nan
 
 
-def market(opens: list[list[float]], closes: list[list[float]] | None = None) -> BarMatrices:
+def market(
+    opens: list[list[float]],
+    closes: list[list[float]] | None = None,
+    volume: Matrix | None = None,
+) -> BarMatrices:
     """Return a daily market of hand-made prices, one row per bar."""
     from penstock.core.timeframes import Timeframe
 
     open_ = np.array(opens, dtype=np.float64)
     close = open_.copy() if closes is None else np.array(closes, dtype=np.float64)
-    names = tuple(chr(65 + k) for k in range(open_.shape[1]))
-    nothing = pl.DataFrame()
-    return BarMatrices(
-        nothing, Timeframe.D1, names, pl.Series([]), open_, close, np.empty(0, np.int64)
-    )
+    return market_of_prices(open_, close, Timeframe.D1, volume)
 
 
 def go(
@@ -92,14 +92,14 @@ def test_missing_bar_is_valued_at_the_last_price_never_at_a_later_one() -> None:
 def test_order_in_a_bar_without_volume_waits_as_in_a_missing_one() -> None:
     """Venues that leave such bars out and venues that show them give the same account."""
     m = market([[10.0], [10.0], [20.0], [30.0]])
-    still = replace(m, volume=np.array([[1e9], [1e9], [0.0], [1e9]]))
+    still = market_of_prices(m.open, m.close, m.timeframe, np.array([[1e9], [1e9], [0.0], [1e9]]))
     run = go(still, [[1.0], [0.0], [NAN], [NAN]])
     assert run.fills[:, 0].tolist() == [0.0, 100.0, 0.0, -100.0]
 
 
 def test_fill_beyond_the_share_of_the_volume_is_not_made() -> None:
     """Ten units of a bar of a hundred; the rest is neither made later nor paid for."""
-    m = replace(market([[10.0], [10.0], [10.0]]), volume=np.full((3, 1), 100.0))
+    m = market([[10.0], [10.0], [10.0]], volume=np.full((3, 1), 100.0))
     run = go(m, [[1.0], [NAN], [NAN]], FREE.model_copy(update={"max_volume_share": 0.1}))
     assert run.fills[:, 0].tolist() == [0.0, 10.0, 0.0]
     assert run.moments.unfilled == pytest.approx(900.0)
@@ -108,7 +108,7 @@ def test_fill_beyond_the_share_of_the_volume_is_not_made() -> None:
 
 def test_exit_beyond_the_share_of_the_volume_is_made_in_part() -> None:
     """A strategy that asks again at each bar leaves bar by bar."""
-    m = replace(market([[10.0]] * 4), volume=np.array([[1e9], [1e9], [300.0], [1e9]]))
+    m = market([[10.0]] * 4, volume=np.array([[1e9], [1e9], [300.0], [1e9]]))
     run = go(m, [[1.0], [0.0], [0.0], [NAN]], FREE.model_copy(update={"max_volume_share": 0.1}))
     assert run.fills[:, 0].tolist() == [0.0, 100.0, -30.0, -70.0]
 
@@ -245,14 +245,8 @@ def test_without_costs_a_decision_is_reached_exactly(
     value is conserved.
     """
     m, weights, _ = account
-    dense = BarMatrices(
-        m.bars,
-        m.timeframe,
-        m.symbols,
-        m.ts,
-        np.nan_to_num(m.open, nan=5.0),
-        np.nan_to_num(m.close, nan=5.0),
-        m.cells,
+    dense = market_of_prices(
+        np.nan_to_num(m.open, nan=5.0), np.nan_to_num(m.close, nan=5.0), m.timeframe
     )
     weights = np.nan_to_num(weights)
     run = simulate(dense, weights, FREE, 1000.0, record_fills=True)
@@ -273,9 +267,7 @@ def test_future_prices_do_not_change_past_equity(
     """The account of a shorter market is the beginning of the account of the longer one."""
     m, weights, costs = account
     stop = min(cut, len(weights))
-    short = BarMatrices(
-        m.bars, m.timeframe, m.symbols, m.ts, m.open[:stop], m.close[:stop], m.cells
-    )
+    short = m.slice(0, stop)
     whole = simulate(m, weights, costs, 1000.0).equity[:stop]
     assert np.array_equal(simulate(short, weights[:stop], costs, 1000.0).equity, whole)
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, model_validator
 
 from penstock.core.errors import SearchError
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, StrategyParams
 from penstock.core.trials import Trial
 from penstock.research.engine.backtest import backtest
 from penstock.research.engine.costs import Costs
@@ -24,7 +24,7 @@ QUICK = SearchSettings(trials=8, seed=1)
 MA, MOMENTUM = STRATEGIES["ma_cross"], STRATEGIES["momentum"]
 
 
-class Ordered(Strategy):
+class Ordered(FrameStrategy):
     """Parameters with a rule between two of them, a choice, a step and a field that is not
     explored.
     """
@@ -51,7 +51,7 @@ class Ordered(Strategy):
     def warmup_bars(self) -> int:
         return 0
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         return bars.select("symbol", "ts", weight=pl.lit(self.params.fast / 100))
 
 

@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 
 from penstock.core.errors import DataError
-from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.strategy import FrameStrategy, Strategy, StrategyParams
 from penstock.research.validation.leakage import check_no_lookahead
 from strategies import STRATEGIES
 
 ONE_DAY = datetime(2021, 6, 1, tzinfo=UTC)
 
 
-class _Sized(Strategy):
+class _Sized(FrameStrategy):
     class Params(StrategyParams):
         pass
 
@@ -28,7 +28,7 @@ class NextClose(_Sized):
 
     name = "next_close"
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         rises = (pl.col("close").shift(-1) > pl.col("close")).over("symbol").fill_null(False)
         return bars.select("symbol", "ts", weight=rises.cast(pl.Float64) * 0.1)
 
@@ -38,7 +38,7 @@ class WholeSampleMean(_Sized):
 
     name = "whole_sample_mean"
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         low = (pl.col("close") < pl.col("close").mean()).over("symbol")
         return bars.select("symbol", "ts", weight=low.cast(pl.Float64) * 0.1)
 
@@ -48,7 +48,7 @@ class OneBarOfOneSymbol(_Sized):
 
     name = "one_bar"
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         peek = (pl.col("ts") == ONE_DAY) & (pl.col("symbol") == "C/USDT")
         seen = (
             pl.when(peek).then(pl.col("close").shift(-1)).otherwise(pl.col("close")).over("symbol")
@@ -61,7 +61,7 @@ class OtherSymbolsFuture(_Sized):
 
     name = "neighbour"
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         leader = bars.filter(pl.col("symbol") == "A/USDT").select(
             "ts", lead=pl.col("close").shift(-1)
         )
@@ -83,7 +83,7 @@ class Watching(_Sized):
         super().__init__()
         self.seen: list[pl.DataFrame] = []
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         self.seen.append(bars)
         return bars.select("symbol", "ts", weight=pl.lit(0.1))
 
@@ -93,7 +93,7 @@ class ForgetfulWarmup(_Sized):
 
     name = "forgetful"
 
-    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    def frame_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         return bars.select(
             "symbol",
             "ts",
