@@ -115,6 +115,8 @@ class OrderRecord(OrderProgress):
     """How often this request was tried before."""
     strategy_version: str
     """The version that wanted it, such as "trend/1"."""
+    reference_price: Decimal
+    """The price that the plan used (quote units)."""
     created_at: datetime
     """When it was written ahead (UTC)."""
 

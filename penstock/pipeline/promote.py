@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from penstock.core.actors import Actor
 from penstock.core.errors import NoSearchError, PromotionError
 from penstock.data.snapshots import load_snapshot
+from penstock.pipeline.trading_costs import live_costs_verdict
 from penstock.pipeline.use_case import use_case
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.criteria import CriterionResult
@@ -79,6 +80,7 @@ def promote_candidate(
         )
         return done.verdict(platform.settings.promotion(study_name))
 
+    costs = live_costs_verdict(platform, study_name, evidence.costs)
     promotion = promote(
         platform.registry,
         platform.promotions,
@@ -91,6 +93,7 @@ def promote_candidate(
         rehearsal,
         rollbacks=platform.rollbacks,
         looks=GateLooks(platform.look_recorder(actor)),
+        advice=[] if costs is None else [costs],
     )
     outcome = PromotionOutcome(promotion)
     if promotion.moved:

@@ -12,6 +12,7 @@ from penstock.core.errors import NoBarsError
 from penstock.core.looks import RecordedLook
 from penstock.core.series import series_named
 from penstock.data.snapshots import Snapshot, take_snapshot
+from penstock.pipeline.trading_costs import study_costs
 from penstock.pipeline.use_case import use_case
 from penstock.promotion.evidence import gather_evidence
 from penstock.research.engine.results import SearchResult, parameters_text
@@ -84,7 +85,7 @@ def run_research(
     many there are. Raises NoBarsError where nothing is stored, StrategyError for an unknown
     strategy, SearchError where no trial had allowed parameters.
     """
-    study, costs = platform.settings.study(study_name), platform.settings.costs
+    study, costs = platform.settings.study(study_name), study_costs(platform, study_name)
     classes = [strategy_class(name) for name in strategies or study.strategies]
     settings = (
         study.search if trials is None else study.search.model_copy(update={"trials": trials})

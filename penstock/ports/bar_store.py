@@ -60,6 +60,13 @@ class BarStore(Protocol):
         """Insert or update the instruments of a venue."""
         ...
 
+    def read_instruments(self, exchange: str, symbols: Sequence[str]) -> Mapping[str, Instrument]:
+        """Return the stored instruments by symbol. One without its venue's rules is absent.
+
+        They have what `save_instruments` keeps: limits by type of order are not among it.
+        """
+        ...
+
     def save_series(self, exchange: str, series: Sequence[Series]) -> None:
         """Record which instruments tickers stood for, and keep their bars apart.
 

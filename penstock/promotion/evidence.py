@@ -152,8 +152,7 @@ def gather_evidence(
 
 def doubled(costs: Costs) -> Costs:
     """Return the costs with twice the fee and twice the slippage."""
-    names = ("fee_bps", "slippage_bps", "min_slippage_ticks")
-    return costs.model_copy(update={name: 2 * getattr(costs, name) for name in names})
+    return costs.times(fees=2, slippage=2)
 
 
 def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:

@@ -9,7 +9,7 @@ penstock.promotion.rollback takes a champion out.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -66,6 +66,7 @@ def promote(
     *,
     rollbacks: RollbackRecord,
     looks: GateLooks | None = None,
+    advice: Sequence[CriterionResult] = (),
 ) -> Promotion:
     """Judge a registered version, and move the aliases that it earned.
 
@@ -90,7 +91,7 @@ def promote(
         else looks.verdict(known, loaded.strategy, thresholds),
     ]
     refusal = refused_unopened(
-        known, thresholds, (*unopened, not_rolled_back(registry, rollbacks, candidate))
+        known, thresholds, (*unopened, *advice, not_rolled_back(registry, rollbacks, candidate))
     )
     if refusal is not None:
         with rollbacks.alias_lock(name):
@@ -103,7 +104,7 @@ def promote(
     if look is not None:
         figures = opened.out_of_sample
         look.end(1, {"sharpe": figures.sharpe, "total_return": figures.total_return})
-    further = [*unopened, *_rehearsed(loaded, thresholds, rehearse)]
+    further = [*unopened, *_rehearsed(loaded, thresholds, rehearse), *advice]
     for _ in range(_MOST_COMPARISONS):
         before = _champion(registry, name)
         incumbent = before == candidate.version

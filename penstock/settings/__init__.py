@@ -154,6 +154,10 @@ class Settings:
             self.environment.account_of(name)
         return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
 
+    def has_portfolio(self, name: str) -> bool:
+        """Return whether configs/portfolio.yaml has a portfolio of that name."""
+        return name in load_yaml(self.process.configs / "portfolio.yaml")
+
     def study(self, name: str) -> Study:
         """Return the study called `name` in configs/research.yaml."""
         return self._read_entry("research.yaml", name, Study, "study")

@@ -191,6 +191,7 @@ class MemoryLedger:
                 child=each.child,
                 attempt=each.attempt,
                 strategy_version=each.strategy_version,
+                reference_price=each.reference_price,
                 created_at=planned_at,
                 updated_at=planned_at,
             )

@@ -382,6 +382,8 @@ def test_instruments_and_snapshots_are_recorded_once(
     assert steps == [(Decimal("0.01"),)]
     assert kinds == [("spot", "USDT", 1)]
     assert uris == [("first",)]
+    store.save_batch(replace(batch(name, empty_bars()), symbol="ETH/USDT"))  # without its rules
+    assert store.read_instruments(name, [SYMBOL, "ETH/USDT", "XRP/USDT"]) == {SYMBOL: rules}
 
 
 def test_coverage_counts_what_is_stored(

@@ -38,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     models.journal,
     models.promote,
     models.rollback,
+    models.costs,
     trading.rebalance,
     trading.trade,
     account.status,
@@ -94,7 +95,7 @@ WRITING = frozenset(
 )
 #: Commands that only show something, of one environment. Nor is the kill switch ever refused.
 SHOWING = frozenset(
-    {"positions", "slots", "breaks", "report", "rebuild", "show", "halt", "journal"}
+    {"costs", "journal", "positions", "slots", "breaks", "report", "rebuild", "show", "halt"}
 )
 
 

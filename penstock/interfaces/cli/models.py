@@ -7,6 +7,7 @@ import typer
 
 from penstock.core.timeframes import Timeframe
 from penstock.interfaces.cli.terminal import (
+    PortfolioOption,
     StudyOption,
     SymbolsOption,
     TimeframeOption,
@@ -14,6 +15,7 @@ from penstock.interfaces.cli.terminal import (
     opened_platform,
     operator,
     out,
+    say,
 )
 
 
@@ -132,3 +134,22 @@ def rollback(
     with opened_platform() as platform:
         done = roll_back(platform, operator(), model)
     out.print(f"champion was {done.was}, is {done.now} again")
+
+
+def costs(
+    portfolio: PortfolioOption = "daily",
+    orders: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 2_000,
+) -> None:
+    """What the account's own orders cost, and what of it may go into configs/costs.yaml.
+
+    Example: `penstock costs --portfolio minute --orders 500`
+    """
+    from penstock.interfaces.cli.console import table_of
+    from penstock.interfaces.cli.tables import costs_lines, costs_table
+    from penstock.pipeline.trading_costs import measure_account_costs
+
+    with opened_platform() as platform:
+        found = measure_account_costs(platform, operator(), portfolio, orders)
+    out.print(table_of(costs_table(found.measured), f"Costs of {found.account}, in basis points"))
+    for line in costs_lines(found):
+        say(line)

@@ -20,6 +20,8 @@ from penstock.monitoring.tables import orders_table
 from penstock.pipeline.ledger_audit import LedgerView
 from penstock.pipeline.slots import SlotRecord
 from penstock.pipeline.status import SystemStatus
+from penstock.pipeline.trading_costs import AccountCosts
+from penstock.research.engine.measured_costs import LEAST_ORDERS, MeasuredCosts
 
 
 def rebalance_table(result: RebalanceResult) -> pl.DataFrame:
@@ -28,6 +30,43 @@ def rebalance_table(result: RebalanceResult) -> pl.DataFrame:
         [tuple(row.values()) for row in result.rows()],
         ("what", "symbol", "detail", "state", "reason"),
     )
+
+
+def costs_table(measured: Sequence[MeasuredCosts]) -> pl.DataFrame:
+    """Return what orders cost, one row per symbol; what is not known is empty."""
+    rows = [
+        (
+            *(each.symbol, str(each.orders), f"{each.notional:,.0f}", _bps(each.fee_bps)),
+            *(_bps(each.slippage_bps), _bps(each.slippage_error_bps)),
+            *(_bps(each.half_spread_bps), _bps(each.impact_bps)),
+        )
+        for each in measured
+    ]
+    columns = ("symbol", "orders", "notional", "fee", "slippage", "+-", "half spread", "impact")
+    return _texts(rows, columns)
+
+
+def costs_lines(found: AccountCosts) -> Sequence[str]:
+    """Return the comparison with the configured costs, and lines for configs/costs.yaml."""
+    against = found.against
+    if against is None:
+        return [f"too few orders to compare: {LEAST_ORDERS} are needed, with a fill each"]
+    more = "more than" if against.exceeds else "not measurably more than"
+    lines = [
+        f"{against.orders} orders cost {against.paid_bps:.1f} bps of their notional "
+        f"(+- {2 * against.error_bps:.1f}), {more} the {against.assumed_bps:.1f} bps that "
+        "backtests assume"
+    ]
+    measured = {each.symbol for each in found.measured if each.orders >= LEAST_ORDERS}
+    proposed = [each for each in found.proposed.instruments if each.symbol in measured]
+    if proposed:
+        lines += ["for configs/costs.yaml:", "instruments:"]
+    for each in proposed:
+        values = each.model_dump(exclude_defaults=True)
+        lines.append(
+            "  - {" + ", ".join(f"{name}: {value}" for name, value in values.items()) + "}"
+        )
+    return lines
 
 
 def slots_table(slots: Sequence[SlotRecord]) -> pl.DataFrame:
@@ -207,3 +246,7 @@ def _amount_or_none(amount: Decimal | None) -> str | None:
 
 def _fraction(weight: Decimal | None) -> float | None:
     return None if weight is None else float(weight)
+
+
+def _bps(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

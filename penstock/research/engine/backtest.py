@@ -19,8 +19,9 @@ from penstock.core.extras import extra
 from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.research.engine import layout
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.kernel import Run, simulate
+from penstock.research.engine.kernel import Run, fill_prices, rules_of, simulate
 from penstock.research.engine.market import BarMatrices, Matrix, market_of
 from penstock.research.engine.metrics import Moments, metrics_of, moments_of
 from penstock.research.engine.results import BacktestResult, ParamValues
@@ -215,11 +216,11 @@ def _by_kernel(
     done = simulate(market, weights, costs, initial_cash, record_fills=True)
     rows, columns = np.nonzero(done.fills)
     units = done.fills[rows, columns]
-    slippage = slippage_of(market, costs)[rows, columns]
-    price = market.open[rows, columns] * (1 + np.sign(units) * slippage)
+    price = fill_prices(market, costs, rows, columns, units)
+    fee = rules_of(market, costs)[layout.FEE][columns]
     return (
         done.equity,
-        _orders(market, rows, columns, units, price, np.abs(units) * price * costs.fee),
+        _orders(market, rows, columns, units, price, np.abs(units) * price * fee),
         done.moments,
         _ended(market, done, costs),
     )
@@ -227,9 +228,9 @@ def _by_kernel(
 
 def slippage_of(market: BarMatrices, costs: Costs) -> Matrix:
     """Return the slippage at each open, a fraction of the price, of shape (bars, symbols)."""
-    if market.price_ticks is None:
-        return np.full(market.open.shape, costs.slippage)
-    return np.fmax(costs.slippage, costs.min_slippage_ticks * market.price_ticks / market.open)
+    rules = rules_of(market, costs)
+    found: Matrix = np.fmax(rules[layout.SLIPPAGE], rules[layout.LEAST] / market.open)
+    return found
 
 
 def _of_open_series(weights: pl.DataFrame, bars: pl.DataFrame, market: BarMatrices) -> pl.DataFrame:
@@ -291,10 +292,12 @@ def _by_vectorbt(
 
 
 def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash: float) -> Any:
-    if costs.no_trade_band or costs.min_notional:
+    rules = rules_of(market, costs)
+    steps = [layout.LOT, layout.MIN_QUANTITY, layout.MIN_NOTIONAL, layout.TICK]
+    if costs.no_trade_band or costs.buy_reserve_bps is not None or rules[steps].any():
         raise StrategyError(
-            "vectorbt has no no_trade_band and no min_notional: use engine 'kernel', "
-            "or costs without them"
+            "vectorbt has no no_trade_band, no smallest orders, no lots and no live planner: use "
+            "engine 'kernel', or costs without them"
         )
     volume = np.ones(market.close.shape) if market.volume is None else market.volume
     if np.isnan(market.close).any() or not (volume > 0).all():
@@ -302,7 +305,7 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
             "vectorbt loses orders where a bar is missing or has no volume: use engine 'kernel', "
             "or symbols that have every bar"
         )
-    if simulate(market, weights, costs, initial_cash).reduced:
+    if simulate(market, weights, costs, initial_cash, record_equity=False).reduced:
         raise StrategyError(
             "vectorbt does not reduce weights by what is held without a decision: "
             "use engine 'kernel', or decide on every symbol"
@@ -326,7 +329,7 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
         group_by=True,
         cash_sharing=True,
         call_seq="auto",
-        fees=costs.fee,
+        fees=np.broadcast_to(rules[layout.FEE], market.open.shape),
         slippage=slippage_of(market, costs),
         max_size=np.inf
         if costs.max_volume_share is None or market.volume is None

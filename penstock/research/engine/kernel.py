@@ -1,6 +1,6 @@
-"""The fast loop: one pass over the bars simulates a spot account and sums what every figure needs.
+"""The simulation of an account over bars, for searches, the gate and the comparison with live.
 
-The rules of the simulation:
+The rules:
 
 - A weight that is decided at the close of bar t becomes an order at the open of bar t+1. NaN means
   "hold".
@@ -13,28 +13,45 @@ The rules of the simulation:
   weights are scaled down together to what it leaves.
 - A holding whose bars have ended is written to the costs' fraction of its last close. That is known
   LATE_BARS rows after the last bar: until then the bar may only be late.
+- Weights within the no-trade band of what is held are left alone, unless they are zero. Quantities
+  are whole lots, of at least the smallest quantity and notional. Where an instrument's price step
+  is known, fills are on it. An order of less than 1e-12 of equity is rounding, and is not made.
 - Orders are sized by the equity at the open. Sells are filled before buys.
 - Where the cash cannot pay all buys, fees included, the smaller ones are filled first and the
-  largest is cut. Equal ones are filled in the order of the symbols.
+  largest is cut. Equal ones are filled in the order of the symbols. With `buy_reserve_bps` buys are
+  planned as live ones are: by the equity after the sells, and scaled down together.
+- A cash flow of a bar (funding, for example) is paid on what is held after the bar's open.
 
-On bars without gaps, where nothing undecided crowds others out, this is vectorbt's `from_orders`
-with `call_seq="auto"`, down to its tolerances. The tests compare the two.
+On bars without gaps and without the rules that it does not have, this is vectorbt's `from_orders`
+with `call_seq="auto"`, down to its tolerances. The tests compare the two, compare with a simulator
+of fifty digits, and compare the live rules with the replay through the live planner.
+
+Weights and holdings may be below zero here. An account of this version is long only: the market
+refuses such weights (BarMatrices.matrix).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from penstock.core.extras import extra
-from penstock.research.engine.costs import Costs
+from penstock.core.errors import DataError, StrategyError
+from penstock.research.engine import layout
+from penstock.research.engine.costs import Costs, InstrumentRules
+from penstock.research.engine.loop import price_fills, rows_with_a_decision, run
 from penstock.research.engine.market import BarMatrices, Matrix
 from penstock.research.engine.metrics import Moments
 
-with extra("research"):
-    from numba import njit
 
-#: Two amounts closer than this are the same one (relative, absolute): vectorbt's own tolerances.
-_REL, _ABS = 1e-9, 1e-12
+@dataclass(frozen=True)
+class Decisions:
+    """Target weights at the rows at whose close something was decided, and at no others."""
+
+    rows: npt.NDArray[np.int64]
+    """The rows of the market, ascending, of shape (decisions,)."""
+    weights: Matrix
+    """The weights, of shape (decisions, symbols); NaN is "no decision"."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,7 @@ class Run:
     """One simulated account."""
 
     equity: Matrix
-    """The equity at each close, of shape (bars,), in quote units."""
+    """The equity at each close, of shape (bars,), in quote units; empty unless recorded."""
     fills: Matrix
     """Base units bought, or sold where negative, at each open: (bars, symbols); empty unless
     recorded.
@@ -57,331 +74,163 @@ class Run:
 
 def simulate(
     market: BarMatrices,
-    weights: Matrix,
+    weights: Matrix | Decisions,
     costs: Costs,
     initial_cash: float,
     record_fills: bool = False,
+    record_equity: bool = True,
 ) -> Run:
-    """Simulate an account that follows `weights`, of shape (bars, symbols).
+    """Simulate an account that follows `weights`, of shape (bars, symbols), or sparse decisions.
 
     It starts with `initial_cash` (quote units) before the first bar. The fills are kept only with
-    `record_fills`.
+    `record_fills`, the equity at each close only with `record_equity`. The sums are made either
+    way, from blocks of bars.
+
+    Raises StrategyError where the weights do not have the market's shape, or decisions are not in
+    the order of its rows, and DataError where the cash is not above zero or a cash flow is not
+    known.
+
+    Examples
+    --------
+    >>> from penstock.core.timeframes import Timeframe
+    >>> import polars as pl
+    >>> prices = np.array([[10.0], [10.0], [12.0]])
+    >>> market = BarMatrices(
+    ...     pl.DataFrame(), Timeframe.D1, ("A/B",), pl.Series([]), prices, prices, np.empty(0, int)
+    ... )
+    >>> costs = Costs(fee_bps=0, slippage_bps=0)
+    >>> simulate(market, Decisions(np.array([0]), np.array([[1.0]])), costs, 100.0).equity.tolist()
+    [100.0, 100.0, 120.0]
     """
     bars, symbols = market.close.shape
-    equity = np.empty(bars)
+    rows, decided, is_dense = _decisions(market, weights)
+    if not 0 < initial_cash < np.inf:
+        raise DataError(f"an account starts with cash above zero, not {initial_cash}")
+    flows = np.empty((0, symbols)) if market.cash_flows is None else _flows(market)
+    rules = rules_of(market, costs)
+    share = np.inf if market.volume is None else costs.max_volume_share or np.inf
+    reserve = -1.0 if costs.buy_reserve_bps is None else costs.buy_reserve_bps / 1e4
+    smallest = rules[layout.LOT : layout.LOT + 3]
+    equity = np.empty(bars if record_equity else 0)
     fills = np.zeros((bars, symbols) if record_fills else (0, symbols))
-    written_off = np.zeros(symbols)
-    share = costs.max_volume_share
-    sums = _simulate(
-        market.open,
-        market.close,
+    written_off, sums = np.zeros(symbols), np.zeros(layout.SUMS)
+    run(
+        _read_only(market.open),
+        _read_only(market.close),
         # Without volumes every bar fills everything that has a price.
-        market.open if market.volume is None else market.volume,
-        np.ascontiguousarray(weights),
+        _read_only(market.open if market.volume is None else market.volume),
+        _read_only(flows),
+        rows,
+        _read_only(decided),
+        is_dense,
+        not market.is_complete,
         np.full(symbols, bars) if market.ends is None else market.ends,
-        np.zeros(symbols)
-        if market.price_ticks is None
-        else market.price_ticks * costs.min_slippage_ticks,
-        (
-            costs.fee,
-            costs.slippage,
-            costs.no_trade_band,
-            costs.min_notional,
-            np.inf if share is None or market.volume is None else share,
-            costs.value_at_end,
-        ),
+        rules,
+        np.array([costs.no_trade_band, share, costs.value_at_end, reserve]),
+        (bool(rules[layout.TICK].any()), bool(smallest.any()), share < np.inf),
         float(initial_cash),
         equity,
         fills,
         written_off,
+        np.zeros((layout.WORK, symbols)),
+        np.empty(symbols, np.int64),
+        np.empty(layout.BLOCK),
+        np.empty(layout.BLOCK),
+        sums,
     )
-    returns, orders, reduced, *of_returns, traded, unfilled, equity_sum = sums
-    # In the order of the fields of Moments.
-    in_order = [int(returns), *of_returns, traded, int(orders), unfilled, equity_sum]
-    in_order += [float(equity[0]), float(equity[-1])]
-    return Run(equity, fills, Moments(*in_order), int(reduced), written_off)
+    figures: list[Any] = sums.tolist()
+    figures[layout.ORDERS] = int(figures[layout.ORDERS])
+    moments = Moments(bars - 1, *figures[: layout.PEAK])
+    return Run(equity, fills, moments, int(figures[layout.REDUCED]), written_off)
 
 
-@njit(cache=True, nogil=True)
-def _close(a: float, b: float) -> bool:
-    return a == b or abs(a - b) <= max(_REL * max(abs(a), abs(b)), _ABS)
+def fill_prices(
+    market: BarMatrices,
+    costs: Costs,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+    units: Matrix,
+) -> Matrix:
+    """Return the prices at which orders filled, slippage included, of shape (orders,).
 
-
-@njit(cache=True, nogil=True)
-def _less(a: float, b: float) -> float:
-    """Return a - b, exactly zero where the two are the same amount."""
-    return 0.0 if _close(a, b) else a - b
-
-
-@njit(cache=True, nogil=True)
-def _sort_by_value(columns, sizes, values, count):  # type: ignore[no-untyped-def]  # numba infers array types
-    """Sort the first `count` of all three by `values`, ascending and stable, by insertion."""
-    for j in range(1, count):
-        value, column, size, i = values[j], columns[j], sizes[j], j - 1
-        while i >= 0 and values[i] > value:
-            values[i + 1], columns[i + 1], sizes[i + 1] = values[i], columns[i], sizes[i]
-            i -= 1
-        values[i + 1], columns[i + 1], sizes[i + 1] = value, column, size
-
-
-@njit(cache=True, nogil=True)
-def _slippage(price, least, costs):  # type: ignore[no-untyped-def]
-    """Return the slippage as a fraction of `price`; `least` is in quote units."""
-    return max(costs[1], least / price)
-
-
-@njit(cache=True, nogil=True)
-def _sell(size, units, price, most, least, cash, costs):  # type: ignore[no-untyped-def]
-    """Return (units sold, notional, cash after) for a sale of `size`, at most what is held, and at
-    most `most`.
+    Order i is for `units[i]` base units (below zero: sold) of symbol `columns[i]` at the open of
+    bar `rows[i]`.
     """
-    size = min(units, size, most)
-    if units == 0 or _close(size, 0.0):
-        return 0.0, 0.0, cash
-    proceeds = size * (price * (1 - _slippage(price, least, costs)))
-    return size, proceeds, cash + (proceeds - proceeds * costs[0])
+    prices = np.empty(len(rows))
+    price_fills(_read_only(market.open), rows, columns, units, rules_of(market, costs), prices)
+    return prices
 
 
-@njit(cache=True, nogil=True)
-def _buy(size, price, most, least, cash, costs):  # type: ignore[no-untyped-def]
-    """Return (units bought, notional, cash after) for a purchase of `size`, at most `most`, cut to
-    what the cash can pay.
+def _read_only(table: Matrix) -> Matrix:
+    """Return a view that cannot be written to, as a panel's arrays are: numba compiles anew for
+    every mixture of the two kinds.
     """
-    size = min(size, most)
-    if cash == 0 or _close(size, 0.0):
-        return 0.0, 0.0, cash
-    fill_price = price * (1 + _slippage(price, least, costs))
-    needed = size * fill_price * (1 + costs[0])
-    if needed <= cash or _close(needed, cash):
-        cash = _less(cash, needed)
-        return size, size * fill_price, 0.0 if _close(cash, 0.0) else cash
-    size = cash / (1 + costs[0]) / fill_price
-    return size, size * fill_price, 0.0
+    view = table.view()
+    view.flags.writeable = False
+    return view
 
 
-# Inlined: a call with a dozen arrays counts references to each, which costs a fifth of the run.
-@njit(cache=True, nogil=True, inline="always")
-def _scale_of(pending, units, price, tradable, volume, equity):  # type: ignore[no-untyped-def]
-    """Return the factor by which the weights that are due fit beside what is held without one."""
-    held, due = 0.0, 0.0
-    for k in range(units.size):
-        if np.isnan(pending[k]) or not (tradable[k] > 0 and volume[k] > 0):
-            held += units[k] * price[k]
-        else:
-            due += pending[k]
-    if held <= 0 or due * equity + held <= equity * (1 + _REL):
-        return 1.0
-    return max(equity - held, 0.0) / (due * equity)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _sell_due(  # type: ignore[no-untyped-def]
-    pending,
-    units,
-    price,
-    tradable,
-    volume,
-    least,
-    scale,
-    equity,
-    cash,
-    costs,
-    sizes,
-    columns,
-    values,
-    fills_row,
-):
-    """Fill the sells that are due, and list the buys in `columns`, `sizes` and `values`.
-
-    Returns (cash, orders, notional traded, notional that volume does not fill, symbols that wait
-    for a bar, number of buys, notional that they need).
-    """
-    band, min_notional, share = costs[2], costs[3], costs[4]
-    orders, traded, unfilled, waiting, buys, needed = 0, 0.0, 0.0, 0, 0, 0.0
-    for k in range(units.size):
-        target = pending[k] * scale
-        if np.isnan(target):
-            continue
-        if not (tradable[k] > 0 and volume[k] > 0):
-            waiting += 1
-            continue
-        pending[k] = np.nan
-        value = target * equity - units[k] * price[k]
-        if (target != 0 and abs(value) < band * equity) or abs(value) < min_notional:
-            continue
-        size = target * equity / price[k] - units[k]
-        if size > 0:
-            columns[buys], sizes[buys], values[buys] = k, size, value
-            buys += 1
-            needed += value
-            continue
-        most = share * volume[k]
-        unfilled += max(min(-size, units[k]) - most, 0.0) * price[k]
-        sold, notional, cash = _sell(-size, units[k], price[k], most, least[k], cash, costs)
-        if sold > 0:
-            units[k] = _less(units[k], sold)
-            orders += 1
-            traded += notional
-            if fills_row.size:
-                fills_row[k] = -sold
-    return cash, orders, traded, unfilled, waiting, buys, needed
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _buy_due(buys, units, price, volume, least, cash, costs, sizes, columns, fills_row):  # type: ignore[no-untyped-def]
-    """Fill the first `buys` orders of `columns` and `sizes`, in that order.
-
-    Returns (cash, orders, notional traded, notional that volume does not fill).
-    """
-    orders, traded, unfilled = 0, 0.0, 0.0
-    for j in range(buys):
-        k = columns[j]
-        most = costs[4] * volume[k]
-        unfilled += max(sizes[j] - most, 0.0) * price[k]
-        bought, notional, cash = _buy(sizes[j], price[k], most, least[k], cash, costs)
-        if bought > 0:
-            units[k] += bought
-            orders += 1
-            traded += notional
-            if fills_row.size:
-                fills_row[k] = bought
-    return cash, orders, traded, unfilled
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _trade(  # type: ignore[no-untyped-def]
-    pending,
-    units,
-    price,
-    tradable,
-    volume,
-    least,
-    has_ticks,
-    cash,
-    costs,
-    sizes,
-    columns,
-    values,
-    fills_row,
-):
-    """Fill what is pending in the symbols that are `tradable`.
-
-    Returns (cash, orders, notional traded, notional that volume does not fill, whether weights were
-    scaled down, symbols that still wait).
-    """
-    equity = cash
-    for k in range(units.size):
-        equity += units[k] * price[k]
-    scale = _scale_of(pending, units, price, tradable, volume, equity)
-    cash, sells, sold, unsold, waiting, buys, needed = _sell_due(
-        pending,
-        units,
-        price,
-        tradable,
-        volume,
-        least,
-        scale,
-        equity,
-        cash,
-        costs,
-        sizes,
-        columns,
-        values,
-        fills_row,
-    )
-    # The order matters only where cash is short.
-    if has_ticks or needed * (1 + costs[1]) * (1 + costs[0]) > cash * (1 - 1e-6):
-        _sort_by_value(columns, sizes, values, buys)
-    cash, bought_orders, bought, unbought = _buy_due(
-        buys, units, price, volume, least, cash, costs, sizes, columns, fills_row
-    )
-    return cash, sells + bought_orders, sold + bought, unsold + unbought, scale < 1, waiting
-
-
-@njit(cache=True, nogil=True)
-def _write_off(t, bars, ends, pending, units, price, cash, costs, written_off):  # type: ignore[no-untyped-def]
-    """Write off what is held of symbols that end at row `t`; return (cash, the next such row)."""
-    following = bars
-    for k in range(units.size):
-        if ends[k] == t:
-            cash += units[k] * price[k] * costs[5]
-            written_off[k], units[k], pending[k] = units[k], 0.0, np.nan
-        elif ends[k] > t:
-            following = min(following, ends[k])
-    return cash, following
-
-
-@njit(cache=True, nogil=True)
-def _simulate(  # type: ignore[no-untyped-def]
-    open_, close, volume, weights, ends, least, costs, cash, equity, fills, written_off
-):
-    bars, symbols = close.shape
-    units, price, pending = np.zeros(symbols), np.zeros(symbols), np.full(symbols, np.nan)
-    sizes, values, columns = np.empty(symbols), np.empty(symbols), np.empty(symbols, np.int64)
-    no_record, has_ticks, next_end = np.empty(0), least.max() > 0, ends.min()
-    orders, traded, unfilled, equity_sum, waiting, reduced = 0, 0.0, 0.0, 0.0, 0, 0
-    total, total2, total3, total4, downside2, drawdown, peak = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for t in range(bars):
-        if t >= next_end:
-            cash, next_end = _write_off(
-                t, bars, ends, pending, units, price, cash, costs, written_off
+def _decisions(
+    market: BarMatrices, weights: Matrix | Decisions
+) -> tuple[npt.NDArray[np.int64], Matrix, bool]:
+    """Return (rows with a decision, weights, whether these have a row for each bar)."""
+    bars, symbols = market.close.shape
+    if isinstance(weights, Decisions):
+        rows = np.array(weights.rows, np.int64)
+        if weights.weights.shape != (len(rows), symbols):
+            raise StrategyError(
+                f"{len(rows)} decisions on {symbols} symbols have weights of shape "
+                f"{weights.weights.shape}: give one row per decision, one column per symbol"
             )
-        if t > 0:
-            for k in range(symbols):
-                if not np.isnan(weights[t - 1, k]):
-                    pending[k] = weights[t - 1, k]
-                    waiting += 1
-        if waiting:
-            for k in range(symbols):
-                price[k] = open_[t, k] if open_[t, k] > 0 else price[k]
-            row = fills[t] if fills.shape[0] else no_record
-            cash, made, notional, unmade, scaled, waiting = _trade(
-                pending,
-                units,
-                price,
-                open_[t],
-                volume[t],
-                least,
-                has_ticks,
-                cash,
-                costs,
-                sizes,
-                columns,
-                values,
-                row,
+        if len(rows) and (rows[0] < 0 or rows[-1] >= bars or (np.diff(rows) <= 0).any()):
+            raise StrategyError(
+                f"rows of decisions are not ascending within the market's {bars} bars"
             )
-            orders += made
-            traded += notional
-            unfilled += unmade
-            reduced += scaled
-        worth = cash
-        for k in range(symbols):
-            price[k] = close[t, k] if close[t, k] > 0 else price[k]
-            worth += units[k] * price[k]
-        equity[t] = worth
-        equity_sum += worth
-        if worth > peak:
-            peak = worth
-        elif worth < peak * (1 - drawdown):  # the division is made only at a new worst
-            drawdown = 1 - worth / peak
-        if t > 0:
-            r = worth / equity[t - 1] - 1
-            total += r
-            total2 += r * r
-            total3 += r * r * r
-            total4 += r * r * r * r
-            downside2 += r * r if r < 0 else 0.0
-    return (
-        bars - 1,
-        orders,
-        reduced,
-        total,
-        total2,
-        total3,
-        total4,
-        downside2,
-        drawdown,
-        traded,
-        unfilled,
-        equity_sum,
-    )
+        return rows, np.ascontiguousarray(weights.weights, np.float64), False
+    if weights.shape != market.close.shape:
+        raise StrategyError(
+            f"weights of shape {weights.shape} do not fit a market of {bars} bars and {symbols} "
+            "symbols: give one row per bar, one column per symbol"
+        )
+    dense = _read_only(np.ascontiguousarray(weights, np.float64))
+    rows = np.empty(bars, np.int64)
+    return rows[: rows_with_a_decision(dense, rows)], dense, True
+
+
+def _flows(market: BarMatrices) -> Matrix:
+    flows = np.ascontiguousarray(market.cash_flows, np.float64)
+    if flows.shape != market.close.shape or not np.isfinite(flows).all():
+        raise DataError(
+            f"cash flows of shape {flows.shape} must have a known amount for each of "
+            f"{market.close.shape[0]} bars and {market.close.shape[1]} symbols: 0 is no flow"
+        )
+    return flows
+
+
+def rules_of(market: BarMatrices, costs: Costs) -> Matrix:
+    """Return what holds for each symbol: (rules, symbols), by the rows of `layout`."""
+    rules = np.zeros((layout.RULES, len(market.symbols)))
+    rules[layout.FEE], rules[layout.SLIPPAGE] = costs.fee, costs.slippage
+    rules[layout.MIN_NOTIONAL] = costs.min_notional
+    if market.price_ticks is not None:
+        rules[layout.LEAST] = market.price_ticks * costs.min_slippage_ticks
+    known = {each.symbol: each for each in costs.instruments}
+    for column, symbol in enumerate(market.symbols) if known else ():
+        if symbol in known:
+            rules[:, column] = _rules_of(known[symbol], costs, rules[layout.LEAST, column])
+    return rules
+
+
+def _rules_of(instrument: InstrumentRules, costs: Costs, least: float) -> list[float]:
+    """Return the rules of one symbol, in the order of the rows of `rules`."""
+    tick = instrument.price_tick
+    return [
+        costs.fee if instrument.fee_bps is None else instrument.fee_bps / 1e4,
+        costs.slippage if instrument.slippage_bps is None else instrument.slippage_bps / 1e4,
+        tick * costs.min_slippage_ticks if tick else least,
+        tick,
+        instrument.lot_step,
+        instrument.min_quantity,
+        max(instrument.min_notional, costs.min_notional),
+        instrument.keep,
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,10 @@ class BarMatrices:
     """
     doubts: tuple[DoubtedBar, ...] = ()
     """The bars that were in doubt at their close: decisions at that time do not know them."""
+    cash_flows: Matrix | None = None
+    """What each base unit that is held is paid in a bar (quote units; below zero: pays), of shape
+    (bars, symbols). None where nothing is.
+    """
 
     @property
     def timeframe(self) -> Timeframe:
@@ -84,6 +89,13 @@ class BarMatrices:
         span: timedelta = self.ts[-1] - self.ts[0]
         return span
 
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether every symbol can trade at every bar: the kernel then asks no more."""
+        tables = [table for table in (self.open, self.close, self.volume) if table is not None]
+        ended = self.ends is not None and bool((self.ends < len(self.close)).any())
+        return not ended and all(bool((table > 0).all()) for table in tables)
+
     def since(self, start: datetime) -> int:
         """Return the row of the first bar that opens at or after `start`.
 
@@ -105,6 +117,7 @@ class BarMatrices:
         return replace(
             self,
             panel=self.panel.part(first, stop),
+            cash_flows=None if self.cash_flows is None else self.cash_flows[first:stop],
             ends=None if self.ends is None else np.maximum(self.ends - (first or 0), 0),
         )
 
@@ -183,15 +196,19 @@ def market_of(
 
 
 def market_of_prices(
-    open_: Matrix, close: Matrix, timeframe: Timeframe, volume: Matrix | None = None
+    open_: Matrix,
+    close: Matrix,
+    timeframe: Timeframe,
+    volume: Matrix | None = None,
+    symbols: tuple[str, ...] | None = None,
 ) -> BarMatrices:
     """Return a made-up market of prices of shape (bars, symbols).
 
-    Without a volume none binds. The symbols are called S00/USDT and so on.
+    Without a volume none binds. Without `symbols` they are called S00/USDT and so on.
     """
     last = _FIRST + (len(close) - 1) * timeframe.duration
     ts = pl.datetime_range(_FIRST, last, timeframe.value, time_unit="ms", eager=True)
-    names = tuple(f"S{k:02d}/USDT" for k in range(close.shape[1]))
+    names = symbols or tuple(f"S{k:02d}/USDT" for k in range(close.shape[1]))
     high, low = np.maximum(open_, close), np.minimum(open_, close)
     unknown = np.full(close.shape, np.nan)
     panel = Panel(

@@ -3,7 +3,8 @@
 Formulas use the simple returns r_1..r_n per bar, of the equity at each close. The risk-free rate is
 zero. The curve takes T years of 365 days from its first close to its last. T is elapsed time: bars
 that are missing do not shorten it. A ratio whose denominator is rounding is 0.0, never huge or
-infinite: a curve without risk or trades cannot win a search.
+infinite: a curve without risk or trades cannot win a search. Where the equity is not a number, no
+figure of its returns is one: unknown is not zero.
 """
 
 import math
@@ -111,7 +112,7 @@ def metrics_of(moments: Moments, elapsed: timedelta) -> BacktestMetrics:
     downside = math.sqrt(moments.downside2 / max(n, 1))
     if downside <= _rounding(mean):
         downside = 0.0
-    fall = moments.max_drawdown if moments.max_drawdown > _SMALLEST_MOVE else 0.0
+    fall = 0.0 if moments.max_drawdown <= _SMALLEST_MOVE else moments.max_drawdown
     return BacktestMetrics(
         total_return=total_return,
         annual_return=annual_return,
@@ -126,9 +127,9 @@ def metrics_of(moments: Moments, elapsed: timedelta) -> BacktestMetrics:
         final_equity=moments.final_equity,
         skewness=skewness,
         kurtosis=kurtosis,
-        probabilistic_sharpe=probabilistic_sharpe(sharpe, n, skewness, kurtosis)
-        if deviation > 0
-        else 0.0,
+        probabilistic_sharpe=0.0
+        if deviation <= 0
+        else probabilistic_sharpe(sharpe, n, skewness, kurtosis),
         unfilled_share=_ratio(moments.unfilled, moments.unfilled + moments.traded)
         if moments.unfilled >= 0
         else -1.0,
@@ -218,4 +219,7 @@ def _rounding(mean: float) -> float:
 
 
 def _ratio(numerator: float, denominator: float) -> float:
+    """Return the ratio; 0 over what is not above zero, and unknown over what is unknown."""
+    if math.isnan(numerator) or math.isnan(denominator):
+        return math.nan
     return numerator / denominator if denominator > 0 else 0.0

@@ -193,7 +193,8 @@ def evaluate(
 ) -> Figures:
     """Return the objectives of a strategy over a whole market, the TRIAL_METRICS and `metrics`."""
     weights = market.decide(strategy)
-    done = simulate(market, weights, costs, initial_cash)
+    own_functions = any(each.function for each in (*objectives, *metrics))
+    done = simulate(market, weights, costs, initial_cash, record_equity=own_functions)
     figures = metrics_of(done.moments, market.elapsed)
     simulation = Simulation(market, weights, done.equity, figures)
     own = figures.as_dict()

@@ -16,6 +16,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
 from penstock.data.snapshots import write_snapshot
+from penstock.pipeline.trading_costs import measure_account_costs, study_costs
 from penstock.promotion.gate import CandidateStatus, GateDecision
 from penstock.promotion.records import Judgement
 from penstock.research.engine.costs import Costs
@@ -23,7 +24,7 @@ from penstock.research.engine.results import SearchSettings
 from penstock.research.search.runner import search
 from strategies.inverse_volatility import InverseVolatility
 
-from .conftest import Place
+from .conftest import ACTOR, Place
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,7 @@ def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
     )
     assert all(report.ok for report in reports)
     _register_champion(place, home)
+    _assert_study_trades_as_its_portfolio(place)
 
     done = core("--help", "rebalance", "status", **place.environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,6 +77,38 @@ def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
     assert rebalance.status is RebalanceStatus.DONE
     assert platform.ledger.orders("practice-daily")
     assert rebalance.portfolio_version.startswith("daily-portfolio/1")
+    _assert_costs_are_those_of_the_venue(place)
+
+
+def _assert_study_trades_as_its_portfolio(place: Place) -> None:
+    """A search has the band and the reserve of live, and the steps that came with the bars."""
+    costs, platform = study_costs(place.platform, "daily"), place.platform
+    policy, listed = (
+        platform.settings.portfolio("daily").rebalancing,
+        platform.market.instruments(),
+    )
+    assert costs.no_trade_band == float(policy.no_trade_band) > 0
+    assert costs.buy_reserve_bps == float(policy.fee_bps + policy.slippage_bps)
+    assert costs.fee_bps == platform.settings.costs.fee_bps
+    assert costs.instruments
+    for each in costs.instruments:
+        assert each.lot_step == float(listed[each.symbol].lot_step) > 0
+        assert each.min_notional == float(listed[each.symbol].min_notional)
+        assert each.price_tick == float(listed[each.symbol].price_tick)
+
+
+def _assert_costs_are_those_of_the_venue(place: Place) -> None:
+    """Each filled order pays the venue's fee and slippage against the price it was decided with."""
+    found = measure_account_costs(place.platform, ACTOR, "daily")
+    filled = [
+        each for each in place.platform.ledger.orders("practice-daily") if each.filled_quantity
+    ]
+    assert sum(each.orders for each in found.measured) == len(filled) > 0
+    costs = place.platform.settings.costs
+    for each in found.measured:
+        assert each.fee_bps == pytest.approx(costs.fee_bps, rel=1e-3)
+        assert 0 < each.slippage_bps < 10 * costs.slippage_bps
+    assert found.against is None, "a slot has too few orders to judge"
 
 
 def test_missing_extras_are_named_with_their_commands(place: Place) -> None:

@@ -40,6 +40,7 @@ def order(name: str, state: OrderState, end_cause: EndCause | None) -> OrderReco
         child=0,
         attempt=0,
         strategy_version="trend/1",
+        reference_price=Decimal(50_000),
         created_at=AT,
         state=state,
         filled_quantity=quantity,

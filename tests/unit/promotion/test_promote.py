@@ -1,7 +1,7 @@
 """A candidate's way to its alias, and out of it again, with a registry and records in memory."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from penstock.core.errors import PromotionError
 from penstock.core.looks import BarRange, Look, LookKind
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.pipeline.trading_costs import costs_verdict
 from penstock.ports import LoadedModel
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, OpenedEvidence
@@ -23,6 +24,7 @@ from penstock.promotion.looks import GateLooks
 from penstock.promotion.measures import Measure, measure_on
 from penstock.promotion.promote import Promotion, Rehearse, promote, reproduces_evidence
 from penstock.promotion.rollback import not_rolled_back, rollback, strategy_hash
+from penstock.research.engine.measured_costs import LiveCosts
 from penstock.research.engine.results import BacktestMetrics
 from penstock.research.journal import LookRecorder
 from penstock.testing.memory_journal import MemoryResearchJournal
@@ -92,6 +94,7 @@ class Desk:
         rehearse: Rehearse | None = None,
         measure: Measure | None = None,
         looks: GateLooks | None = None,
+        advice: Sequence[CriterionResult] = (),
     ) -> Promotion:
         candidate = self.registry.find(NAME, version)
         assert candidate is not None
@@ -107,6 +110,7 @@ class Desk:
             rehearse,
             rollbacks=self.rollbacks,
             looks=looks,
+            advice=advice,
         )
 
     def rollback(self) -> tuple[str, str]:
@@ -184,6 +188,18 @@ def test_rehearsal_gets_the_registered_version_and_its_verdict_counts(desk: Desk
     assert [model.version.version for model in rehearsed] == [version]
     assert rehearsed[0].strategy.params.model_dump()["fast_bars"] == 12
     assert outcome.gate.reason == "rehearsal: it lost a fill"
+
+
+def test_live_costs_above_the_assumed_warn_and_refuse_nobody(desk: Desk) -> None:
+    """The verdict is kept with the others, and the decision names it."""
+    advice = costs_verdict(LiveCosts(orders=40, paid_bps=25.0, error_bps=2.0, assumed_bps=15.0))
+    outcome = desk.promote(desk.register(10), advice=[advice])
+    assert outcome.champion_after == "1"
+    assert "live_costs 25 (bound 15)" in outcome.gate.reason
+    reasons = dict(outcome.gate.table().select("criterion", "reason").iter_rows())
+    assert "MORE than the 15.0 bps" in reasons["live_costs"]
+    cheap = costs_verdict(LiveCosts(40, 18.0, 2.0, 15.0))
+    assert "not measurably more" in cheap.reason
 
 
 @pytest.mark.parametrize("sharpe", [1.5001, math.nan])

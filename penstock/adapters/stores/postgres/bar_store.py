@@ -33,7 +33,7 @@ from penstock.core.bars import (
 )
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import StoreError
-from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.instruments import Instrument, InstrumentKind, spot_assets
 from penstock.core.relistings import Join
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
@@ -91,6 +91,27 @@ class PostgresBarStore:
                        max_quantity = excluded.max_quantity, updated_at = clock_timestamp()""",
                 rows,
             )
+
+    def read_instruments(self, exchange: str, symbols: Sequence[str]) -> Mapping[str, Instrument]:
+        """Return the stored instruments by symbol. One without its venue's rules is absent."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
+                          max_quantity, contract_size, settle, kind
+                   FROM instrument
+                   WHERE exchange = %s AND symbol = ANY(%s) AND lot_step IS NOT NULL""",
+                [exchange, list(symbols)],
+            ).fetchall()
+        names = (
+            *("symbol", "base", "quote", "price_tick", "lot_step", "min_quantity", "min_notional"),
+            *("max_quantity", "contract_size", "settle"),
+        )
+        return {
+            row[0]: Instrument(
+                kind=InstrumentKind(row[-1]), **dict(zip(names, row[:-1], strict=True))
+            )
+            for row in rows
+        }
 
     def save_series(self, exchange: str, series: Sequence[Series]) -> None:
         """Record which instruments tickers stood for, and move bars to those that ended."""

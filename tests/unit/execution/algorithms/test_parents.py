@@ -40,6 +40,7 @@ def child(
         child=number,
         attempt=attempt,
         strategy_version="trend/1",
+        reference_price=ORDER.price,
         created_at=at,
         updated_at=at,
         state=state,

@@ -53,6 +53,7 @@ def test_slot_that_was_done_before_says_when_and_that_nothing_was_sent_now() -> 
             phase=Phase.BUYS,
             child=0,
             attempt=0,
+            reference_price=Decimal(50_000),
             strategy_version="v/1",
             created_at=at,
             updated_at=at,

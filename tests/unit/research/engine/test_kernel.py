@@ -1,7 +1,7 @@
 """The kernel's promises, on hand-made markets and on random ones."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import polars as pl
@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.research.engine.costs import Costs
-from penstock.research.engine.kernel import Run, simulate
+from penstock.core.errors import DataError, StrategyError
+from penstock.research.engine.costs import Costs, InstrumentRules
+from penstock.research.engine.kernel import Decisions, Run, simulate
+from penstock.research.engine.layout import BLOCK
 from penstock.research.engine.market import BarMatrices, Matrix, market_of_prices
+from penstock.research.engine.metrics import moments_of
 
 FREE = Costs(fee_bps=0, slippage_bps=0)
 NAN = np.nan
@@ -28,6 +31,9 @@ def market(
     open_ = np.array(opens, dtype=np.float64)
     close = open_.copy() if closes is None else np.array(closes, dtype=np.float64)
     return market_of_prices(open_, close, Timeframe.D1, volume)
+
+
+A, B = market([[1.0, 1.0]]).symbols
 
 
 def go(
@@ -191,6 +197,158 @@ def test_order_under_the_minimum_notional_is_not_made() -> None:
     costs = Costs(fee_bps=0, slippage_bps=0, min_notional=100)
     run = go(market([[10.0]] * 3), [[0.09], [0.5], [NAN]], costs)
     assert run.fills[:, 0].tolist() == [0.0, 0.0, 50.0]
+
+
+def test_quantity_is_whole_lots_of_at_least_the_smallest() -> None:
+    """What is lacking is rounded towards zero; an order under either minimum is not made."""
+
+    def first_fill(**own: float) -> float:
+        costs = FREE.model_copy(update={"instruments": (InstrumentRules(symbol=A, **own),)})
+        fills = go(market([[10.0]] * 2), [[0.123], [NAN]], costs).fills
+        return float(fills[1, 0])
+
+    assert first_fill() == pytest.approx(12.3)
+    assert first_fill(lot_step=0.1) == pytest.approx(12.3)
+    assert first_fill(lot_step=5) == 10
+    assert first_fill(lot_step=5, min_quantity=11) == 0
+    assert first_fill(lot_step=5, min_notional=100) == 10
+    assert first_fill(lot_step=5, min_notional=100.1) == 0
+
+
+def test_instrument_has_its_own_fee_and_slippage() -> None:
+    """What was measured for B counts for B; A has what the costs say."""
+    own = InstrumentRules(symbol=B, fee_bps=0, slippage_bps=200)
+    costs = Costs(fee_bps=100, slippage_bps=0, instruments=(own,))
+    run = go(market([[10.0, 10.0]] * 2), [[0.4, 0.4], [NAN, NAN]], costs)
+    assert run.equity[1] == pytest.approx(1000 - 4 - 8)
+
+
+def test_fill_is_on_the_price_step_and_never_better_than_the_open() -> None:
+    """Half a step of slippage on a price that is on the step: the next one for a buy, this one for
+    a sell.
+    """
+    own = InstrumentRules(symbol=A, price_tick=0.5)
+    costs = Costs(fee_bps=0, slippage_bps=0, instruments=(own,))
+    assert go(market([[10.0]] * 2), [[1.0], [NAN]], costs).fills[1, 0] == pytest.approx(1000 / 10.5)
+    run = go(market([[10.0]] * 3), [[1.0], [0.0], [NAN]], costs)
+    assert run.equity[2] == pytest.approx(1000 / 10.5 * 10)
+
+
+def test_rounding_is_no_order() -> None:
+    """Prices that do not move mean no order after the first. These numbers would give 1,992 more,
+    of less than 1e-12 of the equity.
+    """
+    random = np.random.default_rng(13)
+    prices, weights = 10.0 ** random.uniform(-7, -4, 5), random.dirichlet(np.ones(5)) * 0.9
+    run = go(market([prices.tolist()] * 500), [weights.tolist()] * 500)
+    assert run.moments.orders == 5
+
+
+def test_cash_flow_is_paid_on_what_is_held_after_the_open() -> None:
+    """A short of ten units that is paid a tenth per unit gains one at each bar that it is held."""
+    m = replace(market([[10.0]] * 4), cash_flows=np.full((4, 1), -0.1))
+    run = go(m, [[-0.1], [NAN], [0.0], [NAN]])
+    assert run.fills[:, 0].tolist() == [0.0, -10.0, 0.0, 10.0]
+    assert run.equity.tolist() == [1000.0, 1001.0, 1002.0, 1002.0]
+
+
+def test_account_that_owes_more_than_it_has_is_unknown_from_then_on() -> None:
+    """A short of a price that goes up elevenfold is worth less than nothing: no return is made of
+    that, and no figure.
+    """
+    from datetime import timedelta
+
+    from penstock.research.engine.metrics import metrics_of
+
+    run = go(market([[10.0], [10.0], [110.0], [120.0]]), [[-1.0], [NAN], [NAN], [NAN]])
+    assert run.equity.tolist() == [1000.0, 1000.0, -9000.0, -10_000.0]
+    figures = metrics_of(run.moments, timedelta(days=3))
+    assert np.isnan([figures.sharpe, figures.sortino, figures.annual_volatility]).all()
+    assert np.isnan(figures.probabilistic_sharpe)
+
+
+def test_account_that_owes_more_than_it_has_only_closes() -> None:
+    """A share of what is owed is no short: B, asked for half, is not traded, and A is closed as far
+    as the cash goes.
+    """
+    m = market([[10.0, 5.0], [10.0, 5.0], [21.0, 5.0], [21.0, 5.0]])
+    run = go(m, [[-1.0, NAN], [NAN, NAN], [0.1, 0.5], [NAN, NAN]])
+    assert run.equity[2] == -100
+    assert run.fills[3].tolist() == pytest.approx([2000 / 21, 0.0])
+
+
+def test_account_that_lost_all_stays_at_nothing() -> None:
+    """Its returns are known: everything once, and then nothing."""
+    m = replace(market([[10.0], [10.0], [NAN], [NAN]]), ends=np.array([2]))
+    run = go(m, [[1.0], [NAN], [NAN], [NAN]])
+    assert run.equity.tolist() == [1000.0, 1000.0, 0.0, 0.0]
+    assert (run.moments.total, run.moments.max_drawdown) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_sums_of_blocks_are_those_of_the_whole_curve(gaps: bool) -> None:
+    """More bars than a block has, on the form for complete panels and on that for gaps; sparse
+    decisions and no record of the equity change nothing.
+    """
+    random = np.random.default_rng(3)
+    prices = 100 * np.exp(np.cumsum(random.normal(0, 0.01, (2 * BLOCK + 77, 5)), axis=0))
+    if gaps:
+        prices[random.random(prices.shape) < 0.01] = NAN
+    weights = np.full(prices.shape, NAN)
+    rows = np.sort(random.choice(len(prices), 200, replace=False))
+    weights[rows] = random.dirichlet(np.ones(5), 200)
+    weights[random.random(weights.shape) < 0.3] = NAN
+    m = market(prices.tolist())
+    assert m.is_complete is not gaps
+    dense = simulate(m, weights, Costs(), 1000.0)
+    expected = moments_of(
+        dense.equity, dense.moments.traded, dense.moments.orders, dense.moments.unfilled
+    )
+    assert asdict(dense.moments) == pytest.approx(asdict(expected), rel=1e-12, abs=1e-15)
+    sparse = simulate(m, Decisions(rows, weights[rows]), Costs(), 1000.0, record_equity=False)
+    assert sparse.moments == dense.moments
+    assert not sparse.equity.size
+
+
+@pytest.mark.parametrize("symbols", [1, 2, 9])
+def test_complete_panel_gives_what_the_form_for_gaps_gives(symbols: int) -> None:
+    """One more row without any bar takes the other form, and changes nothing before it."""
+    random = np.random.default_rng(symbols)
+    prices = 100 * np.exp(np.cumsum(random.normal(0, 0.02, (300, symbols)), axis=0))
+    weights = random.dirichlet(np.ones(symbols), 300)
+    weights[random.random(weights.shape) < 0.4] = NAN
+    complete = simulate(market(prices.tolist()), weights, Costs(), 1000.0)
+    nothing = np.full((1, symbols), NAN)
+    gaps = market(np.vstack([prices, nothing]).tolist())
+    run = simulate(gaps, np.vstack([weights, nothing]), Costs(), 1000.0)
+    assert np.array_equal(run.equity[:300], complete.equity)
+    assert run.moments.orders == complete.moments.orders
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (np.zeros((2, 1)), "shape"),
+        (Decisions(np.array([0, 0]), np.zeros((2, 1))), "ascending"),
+        (Decisions(np.array([3]), np.zeros((1, 1))), "ascending"),
+        (Decisions(np.array([0]), np.zeros((1, 2))), "shape"),
+    ],
+)
+def test_decisions_that_do_not_fit_the_market_are_refused(
+    weights: Matrix | Decisions, said: str
+) -> None:
+    """Compiled code would read beyond the arrays: the shapes are looked at before."""
+    with pytest.raises(StrategyError, match=said):
+        simulate(market([[10.0]] * 3), weights, FREE, 1000.0)
+
+
+def test_cash_and_flows_that_are_not_known_are_refused() -> None:
+    """Neither no cash nor a flow that is not a number is taken for zero."""
+    m = market([[10.0]] * 3)
+    with pytest.raises(DataError, match="cash above zero"):
+        simulate(m, np.zeros((3, 1)), FREE, 0.0)
+    with pytest.raises(DataError, match="known amount"):
+        simulate(replace(m, cash_flows=np.full((3, 1), NAN)), np.zeros((3, 1)), FREE, 1.0)
 
 
 @st.composite
