@@ -11,7 +11,5 @@ from tasks.states import ended
 def research_strategy(
     study: str = "daily", strategies: list[str] | None = None, trials: int | None = None
 ) -> State[None]:
-    """Snapshot the bars, search in sample, look once out of sample. The state's message has the
-    MLflow run's id.
-    """
+    """Snapshot the bars and search in sample. The state's message has the MLflow run's id."""
     return ended(search_parameters(study, strategies, trials))

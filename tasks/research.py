@@ -19,7 +19,7 @@ def search_parameters(study: str, strategies: list[str] | None, trials: int | No
     publish_table(
         f"search-{study}",
         outcome.result.figures_table(),
-        "The chosen candidate, in sample and out of sample",
+        "The chosen candidate, in sample",
     )
     return outcome.summary()
 

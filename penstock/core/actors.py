@@ -12,6 +12,7 @@ class Channel(StrEnum):
     API = "api"
     TELEGRAM = "telegram"
     DEMO = "demo"
+    NOTEBOOK = "notebook"
 
 
 @dataclass(frozen=True)

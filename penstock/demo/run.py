@@ -120,7 +120,7 @@ class _Demo:
             ingested_at_end=ended,
             research=research,
             promotion=promotion,
-            project_decision=_project_decision(platform, template, promotion),
+            project_decision=_project_decision(template, promotion),
             slots=slots,
             reconciled=reconciled,
             drift=drift,
@@ -235,15 +235,15 @@ def _practice(
         yield server, PracticeControl(server.url, token=token)
 
 
-def _project_decision(
-    platform: Platform, template: Settings, promoted: PromotionOutcome
-) -> GateDecision:
+def _project_decision(template: Settings, promoted: PromotionOutcome) -> GateDecision:
     """Return what the project's own thresholds say of the version that the demo judged, as the
     first candidate. What was measured of the registered version itself (reproduction, rehearsal)
     is taken over: the demo leaves those bounds as they are.
     """
-    version, own = promoted.version, promoted.promotion.gate.verdicts
+    own = promoted.promotion.gate.verdicts
     judged_here = {criterion.__name__ for criterion in CRITERIA} | {"beats_champion"}
     further = [verdict for verdict in own if verdict.criterion not in judged_here]
-    evidence = platform.registry.evidence(version.name, version.version)
-    return judge(evidence, None, template.promotion(PORTFOLIO), further)
+    opened = promoted.promotion.opened
+    if opened is None:  # the demo's thresholds are the weaker ones
+        return promoted.promotion.gate
+    return judge(opened, None, template.promotion(PORTFOLIO), further)

@@ -119,7 +119,6 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
     again = sum(1 for each in ran if each.already_done)
     filled = sum(1 for order in result.orders if order.state == "filled")
     notional = sum(float(fill.notional) for fill in result.fills)
-    sharpe = found.in_sample.metrics.sharpe, found.out_of_sample.metrics.sharpe
     rows = [
         ("candles", result.history.described),
         ("bars new", _new_bars(result)),
@@ -131,7 +130,7 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
             f"{found.trial_count} trials; best: {found.strategy} "
             f"{parameters_text(found.best_params)}",
         ),
-        ("Sharpe", f"{sharpe[0]:.2f} in sample, {sharpe[1]:.2f} out of sample"),
+        ("Sharpe", _sharpe(result)),
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
         (
             "promoted",
@@ -151,6 +150,15 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
     ]
     return pl.DataFrame(rows, schema=["what", "value"], orient="row")
+
+
+def _sharpe(result: DemoResult) -> str:
+    """Return the Sharpe ratio in sample, and out of sample where the gate has opened these bars."""
+    inside = f"{result.research.result.in_sample.metrics.sharpe:.2f} in sample"
+    opened = result.promotion.promotion.opened
+    if opened is None:
+        return inside
+    return f"{inside}, {opened.out_of_sample.sharpe:.2f} out of sample"
 
 
 def project_sentence(decision: GateDecision) -> str:
@@ -177,6 +185,7 @@ def _new_bars(result: DemoResult) -> str:
 
 
 def _write_report(result: DemoResult, checks: pl.DataFrame) -> None:
+    found = result.research.result
     ingest = [
         report_frame(outcome.reports).with_columns(timeframe=pl.lit(outcome.timeframe.value))
         for outcome in (*result.ingested, *result.ingested_at_end)
@@ -193,8 +202,8 @@ def _write_report(result: DemoResult, checks: pl.DataFrame) -> None:
         positions=positions_table(result.holdings),
         orders=orders_table(result.orders),
         fills=fills_table(result.fills),
-        trials_figure=trials_figure(result.research.result),
-        oos_figure=equity_figure(result.research.result.out_of_sample),
+        trials_figure=trials_figure(found),
+        equity_figure=equity_figure(found.in_sample, found.benchmark_in_sample),
         drift=result.drift,
     )
     write_demo_report(report, result.report)

@@ -90,14 +90,14 @@ class DemoReport:
     orders: pl.DataFrame
     fills: pl.DataFrame
     trials_figure: Any
-    oos_figure: Any
+    equity_figure: Any
     drift: DriftReport
 
     def sections(self) -> list[Section]:
         return [
             Section("Summary", table=self.summary),
             drift_section(self.drift),
-            Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
+            Section("Equity and drawdown in sample", figure=self.equity_figure),
             Section("Search trials", figure=self.trials_figure),
             Section("The project's thresholds", self.project_says, self.project_verdicts),
             Section("Promotion verdicts", self.promoted, self.verdicts),

@@ -26,6 +26,7 @@ from penstock.pipeline.rebalance import DecidingModel, pinned_models, stored_war
 from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.research.engine.backtest import backtest
+from penstock.research.journal import NoLook
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.replay import replay
 from penstock.wiring import Platform
@@ -247,6 +248,7 @@ def _simulated(
         float(period.cash),
         timeframe=timeframe,
         joins=platform.bars.read_joins(platform.exchange_name, symbols),
+        journal=NoLook.NO_CHOICE,
     )
     return result.equity
 

@@ -11,7 +11,9 @@ from penstock.pipeline.trading_costs import live_costs_verdict
 from penstock.pipeline.use_case import use_case
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.criteria import CriterionResult
-from penstock.promotion.promote import Promotion, measure_out_of_sample, promote
+from penstock.promotion.looks import GateLooks
+from penstock.promotion.measures import measure_on
+from penstock.promotion.promote import Promotion, promote
 from penstock.promotion.rehearsal import rehearse
 from penstock.promotion.rollback import CHAMPION, rollback
 from penstock.wiring import Platform
@@ -29,7 +31,7 @@ class PromotionOutcome:
 
     def summary(self) -> str:
         """Return the decision in one sentence."""
-        tail = ""
+        tail = "" if self.promotion.opened else "; the bars out of sample stay closed"
         if self.promotion.moved:
             before, after = self.promotion.champion_before, self.promotion.champion_after
             tail = f"; champion was {before or 'none'}, is version {after}"
@@ -41,6 +43,8 @@ def promote_candidate(
     platform: Platform, actor: Actor, study_name: str, run_id: str | None = None
 ) -> PromotionOutcome:
     """Register the candidate of a tracked search (default: the study's newest) and judge it.
+
+    The bars out of sample are opened where it passes all that needs no look at them.
 
     Raises NoSearchError where the study has none, PromotionError where it is not on
     record in this database, or its snapshot is gone or was replaced.
@@ -59,7 +63,7 @@ def promote_candidate(
             f"{snapshot.content_hash[:12]}, searched was {evidence.dataset_hash[:12]}; restore it, "
             "or search again, which takes a new one"
         )
-    measure = measure_out_of_sample(bars, evidence, snapshot.doubts, snapshot.joins)
+    measure = measure_on(bars, evidence, snapshot.doubts, snapshot.joins)
     policy = platform.settings.portfolio(study_name).rebalancing
 
     def rehearsal(model: LoadedModel) -> CriterionResult:
@@ -88,6 +92,7 @@ def promote_candidate(
         actor.name,
         rehearsal,
         rollbacks=platform.rollbacks,
+        looks=GateLooks(platform.look_recorder(actor)),
         advice=[] if costs is None else [costs],
     )
     outcome = PromotionOutcome(promotion)

@@ -5,9 +5,11 @@ penstock.research.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from penstock.core.actors import Actor
 from penstock.core.errors import NoBarsError
+from penstock.core.looks import RecordedLook
 from penstock.core.series import series_named
 from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.pipeline.trading_costs import study_costs
@@ -20,6 +22,7 @@ from penstock.promotion.criteria import (
 )
 from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.research.engine.results import SearchResult, parameters_text
+from penstock.research.search.dashboard import write_dashboard_file
 from penstock.research.search.runner import search
 from penstock.research.search.trials import OnTrial
 from penstock.settings import Study
@@ -61,17 +64,25 @@ class ResearchOutcome:
         faults = "".join(
             f"{fault.criterion} FAILED: {found.strategy} {fault.reason}. " for fault in self.faults
         )
-        parts = (found.in_sample, found.out_of_sample)
-        ended = sorted({symbol for part in parts for symbol in part.written_off["symbol"]})
+        ended = sorted(set(found.in_sample.written_off["symbol"]))
         return (
             f"{faults}best of {found.trial_count} trials on {self.snapshot.rows} bars "
             f"(dataset {found.dataset_hash[:12]}): {found.strategy} "
             f"{parameters_text(found.best_params)}, "
-            f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
-            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, "
-            f"deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"
+            f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample (equal weights "
+            f"{found.benchmark_in_sample.metrics.sharpe:.2f}), "
+            f"deflated Sharpe {found.deflated_sharpe:.3f} after {looks_text(found)}; "
+            f"the bars from {found.out_of_sample_start:%Y-%m-%d} on stay closed until the gate; "
+            f"run {self.run_id}"
             + (f"; written off, as their bars ended: {', '.join(ended)}" if ended else "")
         )
+
+
+def looks_text(found: SearchResult) -> str:
+    """Return how often somebody has looked at the searched bars, in a few words."""
+    if found.looks is None:
+        return f"{found.trial_count} trials (no journal counts earlier looks)"
+    return f"{found.looks.on_these_bars} looks at these bars, {found.looks.new} of them new"
 
 
 @use_case
@@ -85,13 +96,16 @@ def run_research(
     on_trial: OnTrial | None = None,
     on_stage: OnStage = lambda _: None,
     on_evaluation: Callable[[int, int], None] = lambda _done, _total: None,
+    dashboard: Path | None = None,
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
-    `end` leaves out bars that open at or after it. `on_stage` is called as each step begins.
-    `on_evaluation` is called after each evaluation of the leak proof, with how many are done and
-    how many there are. Raises NoBarsError where nothing is stored, StrategyError for an unknown
-    strategy, SearchError where no trial had allowed parameters.
+    The trials are kept in the database, where an interrupted search goes on, and the look at the
+    bars is on the research journal. `end` leaves out bars that open at or after it. `dashboard` is
+    a file into which the trials are copied for optuna-dashboard. `on_stage` is called as each step
+    begins. `on_evaluation` is called after each evaluation of the leak proof, with how many are
+    done and how many there are. Raises NoBarsError where nothing is stored, StrategyError for an
+    unknown strategy, SearchError where no trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), study_costs(platform, study_name)
     classes = [strategy_class(name) for name in strategies or study.strategies]
@@ -114,7 +128,13 @@ def run_research(
         timeframe=study.timeframe,
         doubts=snapshot.doubts,
         joins=snapshot.joins,
+        store=platform.trials,
+        journal=platform.look_recorder(actor),
+        runner=platform.runner,
+        clock=platform.machine_clock,
     )
+    if dashboard is not None:
+        write_dashboard_file(result, classes, dashboard)
     on_stage(f"proving that the choice, {result.strategy}, sees no later bars")
     chosen = strategy_class(result.strategy)
     evidence = gather_evidence(
@@ -146,6 +166,12 @@ def planned_trials(
     """Return how many trials `run_research` will run with these arguments."""
     study = platform.settings.study(study_name)
     return (trials or study.search.trials) * len(strategies or study.strategies)
+
+
+@use_case
+def list_looks(platform: Platform, actor: Actor, most: int = 20) -> Sequence[RecordedLook]:
+    """Return the newest looks at bars, newest first: who, what, how many trials, best figures."""
+    return platform.research_journal.newest(most)
 
 
 def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:

@@ -54,7 +54,9 @@ from penstock.ports.market import EndedMarketData, Exchange, MarketData, NewestB
 from penstock.ports.notifier import Notifier
 from penstock.ports.recording import AnswerRecorder, RecordedAnswer
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
+from penstock.ports.research_journal import ResearchJournal
 from penstock.ports.task_runner import BackgroundTask, TaskRunner
+from penstock.ports.trial_store import OpenStudy, TrialStore
 from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "ModelVersion",
     "NewestBarsOnly",
     "Notifier",
+    "OpenStudy",
     "OrderReader",
     "OrderWriter",
     "ParentOrderStore",
@@ -89,9 +92,11 @@ __all__ = [
     "ReconciliationStore",
     "RecordedAnswer",
     "Registry",
+    "ResearchJournal",
     "RiskStore",
     "RowDifference",
     "TaskRunner",
+    "TrialStore",
     "VenueAccount",
     "VenueOffer",
     "Venues",

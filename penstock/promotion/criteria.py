@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, OpenedEvidence
 
 
 class PromotionThresholds(BaseModel):
@@ -42,6 +42,13 @@ class PromotionThresholds(BaseModel):
     """The probability that the Sharpe ratio is real, given the number of trials.
 
     Pure noise practically never reaches 0.95.
+    """
+
+    max_out_of_sample_looks: float | None = Field(10, ge=1)
+    """How many looks the bars out of sample may have had, with the gate's own; None for no bound.
+
+    Each configuration that anybody has tried on some of these bars counts by the share that it has
+    seen. Before one more look would be too many, the bars stay closed.
     """
 
     max_turnover: float = Field(100, gt=0)
@@ -146,8 +153,10 @@ _MOST_THAT_REFUSES_NOBODY: Mapping[str, float] = {
 }
 
 
-#: Takes the evidence and the thresholds, and decides on one of them.
+#: Takes the search's evidence and the thresholds, and decides on one of them.
 Criterion = Callable[[Evidence, PromotionThresholds], CriterionResult]
+#: The same, where the bars out of sample have been opened.
+OpenedCriterion = Callable[[OpenedEvidence, PromotionThresholds], CriterionResult]
 
 
 def at_least(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
@@ -173,7 +182,7 @@ def with_remark(reason: str, judged: bool) -> str:
 
 def enough_bars(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Bars in sample plus bars out of sample >= min_bars."""
-    bars = evidence.in_sample.bars + evidence.out_of_sample.bars
+    bars = evidence.in_sample.bars + evidence.out_of_sample_bars
     return at_least(
         "enough_bars", bars, thresholds.min_bars, "the number of bars, in and out of sample,"
     )
@@ -202,7 +211,9 @@ def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> Crite
     return CriterionResult("out_of_sample_is_unseen", passed, None, None, reason)
 
 
-def out_of_sample_orders(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def out_of_sample_orders(
+    evidence: OpenedEvidence, thresholds: PromotionThresholds
+) -> CriterionResult:
     """Orders out of sample >= min_out_of_sample_orders."""
     orders = evidence.out_of_sample.orders
     return at_least(
@@ -213,7 +224,9 @@ def out_of_sample_orders(evidence: Evidence, thresholds: PromotionThresholds) ->
     )
 
 
-def out_of_sample_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def out_of_sample_sharpe(
+    evidence: OpenedEvidence, thresholds: PromotionThresholds
+) -> CriterionResult:
     """Annualised out-of-sample Sharpe ratio >= min_out_of_sample_sharpe."""
     sharpe = evidence.out_of_sample.sharpe
     return at_least(
@@ -224,7 +237,9 @@ def out_of_sample_sharpe(evidence: Evidence, thresholds: PromotionThresholds) ->
     )
 
 
-def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def out_of_sample_drawdown(
+    evidence: OpenedEvidence, thresholds: PromotionThresholds
+) -> CriterionResult:
     """Largest out-of-sample drawdown <= max_out_of_sample_drawdown."""
     fall = evidence.out_of_sample.max_drawdown
     return at_most(
@@ -236,17 +251,23 @@ def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) 
 
 
 def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
-    """Deflated Sharpe probability >= min_deflated_sharpe, for the true number of trials.
+    """Deflated Sharpe probability >= min_deflated_sharpe, for all looks at the searched bars.
 
     Source: Bailey and Lopez de Prado 2014, see penstock.research.engine.metrics.
     """
-    what = f"the deflated Sharpe probability after {evidence.trial_count} trials"
+    counted = (
+        f"{evidence.trial_count} trials (no journal counts earlier looks)"
+        if evidence.tried is None
+        else f"{evidence.looks} looks at these bars, {evidence.trial_count} of them trials of its "
+        "search,"
+    )
+    what = f"the deflated Sharpe probability after {counted}"
     return at_least(
         "deflated_sharpe", evidence.deflated_sharpe, thresholds.min_deflated_sharpe, what
     )
 
 
-def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def turnover(evidence: OpenedEvidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Out-of-sample notional traded per year over mean equity <= max_turnover."""
     return at_most(
         "turnover",
@@ -256,7 +277,7 @@ def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionRe
     )
 
 
-def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def sharpe_retention(evidence: OpenedEvidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention.
 
     It fails where the in-sample Sharpe ratio is not positive.
@@ -277,7 +298,9 @@ def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
     return at_least("sharpe_retention", after / before, thresholds.min_sharpe_retention, what)
 
 
-def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def doubled_cost_return(
+    evidence: OpenedEvidence, thresholds: PromotionThresholds
+) -> CriterionResult:
     """Out-of-sample total return with doubled fees and slippage > min_doubled_cost_return."""
     name, bound = "doubled_cost_return", thresholds.min_doubled_cost_return
     if evidence.doubled_costs is None:
@@ -327,7 +350,7 @@ def _nothing_found(
     return CriterionResult(criterion, not found, len(found), 0, reason)
 
 
-def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+def benchmark_sharpe(evidence: OpenedEvidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Out-of-sample Sharpe - that of equal weights >= min_sharpe_over_benchmark, where set."""
     excess = evidence.out_of_sample.sharpe - evidence.benchmark_out_of_sample.sharpe
     if thresholds.min_sharpe_over_benchmark is None:
@@ -340,19 +363,25 @@ def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
     return at_least("benchmark_sharpe", excess, thresholds.min_sharpe_over_benchmark, what)
 
 
-#: Every criterion that a candidate must pass, in the order in which they are shown.
-CRITERIA: tuple[Criterion, ...] = (
+#: The criteria that need no look at the bars out of sample, in the order in which they are shown.
+#: The gate opens these bars for a candidate that passes all of them.
+CLOSED_CRITERIA: tuple[Criterion, ...] = (
     no_lookahead,
     bounded_memory,
     out_of_sample_is_unseen,
     enough_bars,
     out_of_sample_length,
+    deflated_sharpe,
+)
+#: The criteria of what the bars out of sample show, in the order in which they are shown.
+OPENED_CRITERIA: tuple[OpenedCriterion, ...] = (
     out_of_sample_orders,
     out_of_sample_sharpe,
     out_of_sample_drawdown,
-    deflated_sharpe,
     turnover,
     sharpe_retention,
     doubled_cost_return,
     benchmark_sharpe,
 )
+#: Every criterion that a candidate must pass.
+CRITERIA: tuple[OpenedCriterion, ...] = (*CLOSED_CRITERIA, *OPENED_CRITERIA)

@@ -1,6 +1,7 @@
 """The evidence on which the gate judges a candidate: one frozen value, kept with it as JSON.
 
-penstock.promotion.criteria decides whether the figures are good enough.
+A search knows the bars in sample only. The gate measures the rest, once it has opened the bars out
+of sample. penstock.promotion.criteria decides whether the figures are good enough.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from penstock.research.engine.results import BacktestMetrics, SearchResult
 
 
 class Evidence(BaseModel):
-    """The figures of one candidate, with everything that is needed to measure them again."""
+    """What a search knows of its choice, with everything that is needed to measure it again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -41,14 +42,22 @@ class Evidence(BaseModel):
     """The cash at the start, in quote units."""
     trial_count: int
     """The true number of trials of the search, of all strategies together."""
+    tried: int | None = None
+    """The distinct configurations that were ever tried on these bars, by the journal; None where
+    the search is on no journal.
+    """
     deflated_sharpe: float
-    """The deflated Sharpe probability, for that number of trials."""
+    """The deflated Sharpe probability, for the larger of the two numbers."""
     in_sample: BacktestMetrics
     """The figures on the bars that were searched."""
-    out_of_sample: BacktestMetrics
-    """The figures on the bars that were not."""
-    benchmark_out_of_sample: BacktestMetrics
-    """The figures of equal weights on the same bars."""
+    benchmark_in_sample: BacktestMetrics | None = None
+    """The figures of equal weights on the same bars; None in evidence of before 0.4."""
+    out_of_sample: BacktestMetrics | None = None
+    """The figures on the bars that were not searched; None until the gate has measured them."""
+    benchmark_out_of_sample: BacktestMetrics | None = None
+    """The figures of equal weights on the same bars; None until the gate has measured them."""
+    in_sample_start: datetime | None = None
+    """The open time of the first bar that was searched; None in evidence of before 0.4."""
     in_sample_end: datetime
     """The open time of the last bar that was searched."""
     out_of_sample_start: datetime
@@ -68,10 +77,28 @@ class Evidence(BaseModel):
         span = self.out_of_sample_end - self.out_of_sample_start + self.timeframe.duration
         return span.total_seconds() / 86400
 
+    @property
+    def out_of_sample_bars(self) -> int:
+        """The number of bars out of sample, where none is missing."""
+        return round(self.out_of_sample_days * 86400 / self.timeframe.seconds)
+
+    @property
+    def looks(self) -> int:
+        """The number of looks that deflates."""
+        return max(self.trial_count, self.tried or 0)
+
+
+class OpenedEvidence(Evidence):
+    """The evidence after the gate has opened the bars out of sample."""
+
+    out_of_sample: BacktestMetrics
+    """The figures of the registered version on the bars that were not searched."""
+    benchmark_out_of_sample: BacktestMetrics
+    """The figures of equal weights on the same bars."""
+
 
 def evidence_of(
     search: SearchResult,
-    doubled_costs: BacktestMetrics | None = None,
     leaks: tuple[str, ...] | None = None,
     memory_excess: tuple[str, ...] | None = None,
 ) -> Evidence:
@@ -86,14 +113,14 @@ def evidence_of(
         costs=search.costs,
         initial_cash=search.settings.initial_cash,
         trial_count=search.trial_count,
+        tried=None if search.looks is None else search.looks.on_these_bars,
         deflated_sharpe=search.deflated_sharpe,
         in_sample=search.in_sample.metrics,
-        out_of_sample=search.out_of_sample.metrics,
-        benchmark_out_of_sample=search.benchmark_out_of_sample.metrics,
+        benchmark_in_sample=search.benchmark_in_sample.metrics,
+        in_sample_start=search.in_sample_start,
         in_sample_end=search.in_sample_end,
-        out_of_sample_start=search.out_of_sample.first_ts,
-        out_of_sample_end=search.out_of_sample.last_ts,
-        doubled_costs=doubled_costs,
+        out_of_sample_start=search.out_of_sample_start,
+        out_of_sample_end=search.out_of_sample_end,
         leaks=leaks,
         memory_excess=memory_excess,
     )
@@ -108,7 +135,7 @@ def gather_evidence(
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
 ) -> Evidence:
-    """Return the evidence for a search's choice, with doubled costs and the leak proof.
+    """Return the evidence for a search's choice, with the leak proof.
 
     `bars` (BARS_SCHEMA), `doubts` and `joins` are those of the searched snapshot. `on_evaluation`
     is called after each evaluation of the proof, with the number done and the number of all.
@@ -128,9 +155,6 @@ def gather_evidence(
     )
     return evidence_of(
         search,
-        doubled_costs=backtest_out_of_sample(
-            strategy, known, bare, doubled(search.costs), doubts, joins
-        ),
         leaks=tuple(leak.sentence() for leak in proof.leaks),
         memory_excess=() if proof.memory is None else (proof.memory.sentence(),),
     )
@@ -157,30 +181,3 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
             f"use the snapshot {evidence.dataset_hash}"
         )
     return known
-
-
-def backtest_out_of_sample(
-    strategy: Strategy,
-    bars: pl.DataFrame,
-    evidence: Evidence,
-    costs: Costs,
-    doubts: Sequence[DoubtedBar] = (),
-    joins: Sequence[Join] = (),
-) -> BacktestMetrics:
-    """Return a strategy's figures on the evidence's out-of-sample bars.
-
-    Earlier bars only warm it up. `doubts` and `joins` are those of the snapshot.
-    """
-    from penstock.research.engine.backtest import backtest
-
-    start = evidence.out_of_sample_start
-    return backtest(
-        bars,
-        strategy,
-        costs,
-        evidence.initial_cash,
-        start,
-        timeframe=evidence.timeframe,
-        doubts=doubts,
-        joins=joins,
-    ).metrics

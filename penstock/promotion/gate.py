@@ -10,15 +10,17 @@ from enum import StrEnum
 import polars as pl
 
 from penstock.promotion.criteria import (
+    CLOSED_CRITERIA,
     CRITERIA,
     LEAST_SHARPE_THAT_REFUSES_NOBODY,
+    OPENED_CRITERIA,
     PERFORMANCE_CRITERIA,
     CriterionResult,
     PromotionThresholds,
     Verdict,
     with_remark,
 )
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, OpenedEvidence
 from penstock.research.engine.results import BacktestMetrics
 
 #: One row per verdict.
@@ -110,8 +112,28 @@ _INCUMBENT = CriterionResult(
 )
 
 
+def refused_unopened(
+    candidate: Evidence, thresholds: PromotionThresholds, further: Sequence[CriterionResult] = ()
+) -> GateDecision | None:
+    """Return the rejection of a candidate that needs no look at the bars out of sample.
+
+    `further` are verdicts that need no such look either, such as the number of looks that are left.
+    All of these criteria are judged. The others are not, and the bars stay closed. None where the
+    candidate passes so far.
+    """
+    judged = (*(criterion(candidate, thresholds) for criterion in CLOSED_CRITERIA), *further)
+    if all(verdict.passed for verdict in judged):
+        return None
+    reason = "the bars out of sample stay closed: not judged"
+    closed = (
+        CriterionResult(name, True, None, None, reason, judged=False)
+        for name in (*(each.__name__ for each in OPENED_CRITERIA), "beats_champion")
+    )
+    return GateDecision(CandidateStatus.REJECTED, (*judged, *closed))
+
+
 def judge(
-    candidate: Evidence,
+    candidate: OpenedEvidence,
     champion: BacktestMetrics | None,
     thresholds: PromotionThresholds,
     further: Sequence[CriterionResult] = (),
@@ -136,7 +158,7 @@ def judge(
 
 
 def beats_champion(
-    candidate: Evidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds
+    candidate: OpenedEvidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds
 ) -> CriterionResult:
     """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same bars.
 

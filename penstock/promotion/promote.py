@@ -1,5 +1,8 @@
 """Promotion: a candidate is loaded from the registry, measured again, judged, and given its alias.
 
+The bars out of sample are opened for a candidate that passed everything that needs no look at them,
+and the look is recorded before they are.
+
 `challenger` is the newest version that passed. `champion` is the one that trades. `previous` is the
 champion before it. penstock.promotion.gate decides which alias a candidate earns, and
 penstock.promotion.rollback takes a champion out.
@@ -7,19 +10,16 @@ penstock.promotion.rollback takes a champion out.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-import polars as pl
-
-from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
-from penstock.core.relistings import Join
-from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
-from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
-from penstock.promotion.gate import CandidateStatus, GateDecision, judge
+from penstock.promotion.evidence import Evidence, OpenedEvidence
+from penstock.promotion.gate import CandidateStatus, GateDecision, judge, refused_unopened
+from penstock.promotion.looks import GateLooks, uncounted
+from penstock.promotion.measures import Measure
 from penstock.promotion.records import CandidateRegistry, Judgement, PromotionStore
 from penstock.promotion.rollback import CHAMPION, PREVIOUS, RollbackRecord, not_rolled_back
 from penstock.research.engine.results import BacktestMetrics
@@ -27,9 +27,6 @@ from penstock.research.engine.results import BacktestMetrics
 CHALLENGER = "challenger"
 #: How often the champion may change while a candidate is compared with it.
 _MOST_COMPARISONS = 3
-
-#: Returns a strategy's figures on the candidate's out-of-sample bars, with the candidate's costs.
-Measure = Callable[[Strategy], BacktestMetrics]
 
 #: Trades a candidate through planning and a venue, and returns a verdict on it.
 Rehearse = Callable[[LoadedModel], CriterionResult]
@@ -47,6 +44,8 @@ class Promotion:
     """The champion's version number before; None where there was none."""
     champion_after: str | None
     """The champion's version number afterwards; None where there is none."""
+    opened: OpenedEvidence | None = None
+    """What the bars out of sample show; None where they stayed closed."""
 
     @property
     def moved(self) -> bool:
@@ -66,36 +65,62 @@ def promote(
     rehearse: Rehearse | None = None,
     *,
     rollbacks: RollbackRecord,
+    looks: GateLooks | None = None,
     advice: Sequence[CriterionResult] = (),
 ) -> Promotion:
     """Judge a registered version, and move the aliases that it earned.
 
-    The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. Both take time, so the champion is read again under the lock of the
-    aliases before anything moves: where it is another one, the comparison is made again. The
-    judgement is recorded before any alias moves, with the hash of what was loaded, the time `at`
-    and the name `by` of who asked. Only what is recorded as passed can be loaded to trade. A repeat
-    ends in the same state: a candidate that is champion already stays champion, and `previous`
-    stays as it is. Raises PromotionError where the champion is replaced each time.
+    The candidate is loaded from the registry and must reproduce its evidence in sample. Where it
+    passes what needs no look at the bars out of sample, `looks` records one, and they are opened.
+    Without `looks` nothing is counted. The champion is measured on the same bars. All of it takes
+    time, so the champion is read again under the lock of the aliases before anything moves: where
+    it is another one, the comparison is made again. The judgement is recorded before any alias
+    moves, with the hash of what was loaded, the time `at` and the name `by` of who asked. Only what
+    is recorded as passed can be loaded to trade. A repeat ends in the same state: a candidate that
+    is champion already stays champion, and `previous` stays as it is. Raises PromotionError where
+    the champion is replaced each time.
     """
     name = candidate.name
     loaded = registry.load_candidate(name, candidate.version)
     content_hash = loaded.version.tags["content_hash"]
-    further = [*_further_verdicts(loaded, evidence, measure, thresholds, rehearse), *advice]
+    known = evidence if looks is None else looks.counted(evidence)
+    unopened = [
+        reproduces_evidence(evidence, measure.in_sample(loaded.strategy), thresholds),
+        uncounted(thresholds)
+        if looks is None
+        else looks.verdict(known, loaded.strategy, thresholds),
+    ]
+    refusal = refused_unopened(
+        known, thresholds, (*unopened, *advice, not_rolled_back(registry, rollbacks, candidate))
+    )
+    if refusal is not None:
+        with rollbacks.alias_lock(name):
+            record.save_judgement(Judgement(name, candidate.version, content_hash, refusal, at, by))
+            registry.show_decision(candidate, refusal)
+            before = _champion(registry, name)
+            return Promotion(candidate, refusal, before, before)
+    look = None if looks is None else looks.spend(known, loaded.strategy, candidate.label)
+    opened = measure.opened(known, loaded.strategy)
+    if look is not None:
+        figures = opened.out_of_sample
+        look.end(1, {"sharpe": figures.sharpe, "total_return": figures.total_return})
+    further = [*unopened, *_rehearsed(loaded, thresholds, rehearse), *advice]
     for _ in range(_MOST_COMPARISONS):
         before = _champion(registry, name)
         incumbent = before == candidate.version
         rival = (
-            None if before is None or incumbent else measure(registry.load(name, before).strategy)
+            None
+            if before is None or incumbent
+            else measure.out_of_sample(registry.load(name, before).strategy)
         )
         with rollbacks.alias_lock(name):
             if _champion(registry, name) != before:
                 continue  # a rollback, or another promotion, came while this one was measured
             verdict = not_rolled_back(registry, rollbacks, candidate)
-            gate = judge(evidence, rival, thresholds, (*further, verdict), incumbent)
+            gate = judge(opened, rival, thresholds, (*further, verdict), incumbent)
             record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
-            registry.show_decision(candidate, gate)
-            return _moved(registry, candidate, gate, before)
+            registry.show_decision(candidate, gate, opened)
+            return replace(_moved(registry, candidate, gate, before), opened=opened)
     raise PromotionError(
         f"{candidate.label} was compared with {_MOST_COMPARISONS} champions, and each was replaced "
         "meanwhile: nothing was moved; promote it again"
@@ -124,58 +149,36 @@ def _moved(
     return Promotion(candidate, gate, before, candidate.version)
 
 
-def measure_out_of_sample(
-    bars: pl.DataFrame,
-    evidence: Evidence,
-    doubts: Sequence[DoubtedBar] = (),
-    joins: Sequence[Join] = (),
-) -> Measure:
-    """Return a function that backtests a strategy on the evidence's out-of-sample bars and costs.
-
-    `bars` (BARS_SCHEMA), `doubts` and `joins` are those of the evidence's snapshot. Raises
-    PromotionError where they do not cover its period or its symbols.
-    """
-    known = bars_of(bars, evidence)
-    return lambda strategy: backtest_out_of_sample(
-        strategy, known, evidence, evidence.costs, doubts, joins
-    )
-
-
 def reproduces_evidence(
     evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds
 ) -> CriterionResult:
     """The largest relative difference of final equity and Sharpe ratio <= max_reproduction_error.
 
-    The evidence is compared with the registered version.
+    The evidence in sample is compared with `again`, the registered version on the same bars.
     """
     pairs = [
-        (evidence.out_of_sample.final_equity, again.final_equity),
-        (evidence.out_of_sample.sharpe, again.sharpe),
+        (evidence.in_sample.final_equity, again.final_equity),
+        (evidence.in_sample.sharpe, again.sharpe),
     ]
     errors = [abs(there - here) / max(abs(there), 1e-12) for there, here in pairs]
     error = math.nan if any(map(math.isnan, errors)) else max(errors)
     bound = thresholds.max_reproduction_error
     passed = error <= bound
     reason = (
-        f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, "
-        f"its evidence says {evidence.out_of_sample.final_equity:.6f}: relative error {error:.2g}, "
+        f"loaded from the registry it ends at {again.final_equity:.6f} on the searched bars, "
+        f"its evidence says {evidence.in_sample.final_equity:.6f}: relative error {error:.2g}, "
         f"{'at most' if passed else 'over'} {bound:.2g}"
     )
     return CriterionResult("reproduces_evidence", passed, error, bound, reason)
 
 
-def _further_verdicts(
-    loaded: LoadedModel,
-    evidence: Evidence,
-    measure: Measure,
-    thresholds: PromotionThresholds,
-    rehearse: Rehearse | None,
+def _rehearsed(
+    loaded: LoadedModel, thresholds: PromotionThresholds, rehearse: Rehearse | None
 ) -> list[CriterionResult]:
-    """Return the verdicts that need the registered version itself."""
-    verdicts = [reproduces_evidence(evidence, measure(loaded.strategy), thresholds)]
+    """Return the rehearsal's verdict, where there is one to give."""
     if rehearse is not None:
-        verdicts.append(rehearse(loaded))
-    elif thresholds.require_rehearsal:
+        return [rehearse(loaded)]
+    if thresholds.require_rehearsal:
         reason = "not rehearsed: give a rehearsal, or set require_rehearsal to false"
-        verdicts.append(CriterionResult("rehearsal", False, None, None, reason))
-    return verdicts
+        return [CriterionResult("rehearsal", False, None, None, reason)]
+    return []

@@ -12,7 +12,7 @@ import polars as pl
 
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, OpenedEvidence
 from penstock.promotion.gate import GateDecision
 from penstock.research.engine.results import SearchResult
 
@@ -99,10 +99,13 @@ class CandidateRegistry(Registry, Protocol):
         """
         ...
 
-    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
+    def show_decision(
+        self, version: ModelVersion, gate: GateDecision, opened: OpenedEvidence | None = None
+    ) -> None:
         """Show the gate's newest decision with the version: its status in the tag "gate".
 
-        It is for people. What may be loaded is in the PromotionStore.
+        It is for people. What may be loaded is in the PromotionStore. `opened` has the figures out
+        of sample; None where these bars stayed closed.
         """
         ...
 

@@ -28,6 +28,7 @@ from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, pla
 from penstock.ports import Exchange, LoadedModel
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, bars_of
+from penstock.research.journal import NoLook
 
 #: Opens an exchange from bars, a clock that the rehearsal steps, and an amount of quote asset.
 OpenExchange = Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]
@@ -134,6 +135,7 @@ def rehearse(
         timeframe=evidence.timeframe,
         doubts=doubts,
         joins=joins,
+        journal=NoLook.NO_CHOICE,
     )
     return Rehearsal(
         slots=len(decided),

@@ -3,13 +3,16 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS, require_bars
+from penstock.core.doubts import DoubtedBar
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -52,10 +55,15 @@ def search_id(
     costs: Costs,
     settings: SearchSettings,
     timeframe: Timeframe,
+    *,
+    doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
+    functions: Mapping[str, str] | None = None,
 ) -> str:
     """Return 16 hexadecimal digits that name a search.
 
-    The same data, strategy code, costs and settings give the same id. The storage does not count.
+    The same data in sample, code, costs, settings and versions of Penstock and Optuna give the same
+    id. `functions` is the code of the user's objectives and metrics, by name.
     """
     parts = {
         "dataset": dataset_hash,
@@ -64,6 +72,10 @@ def search_id(
             s.name: hashlib.sha256(strategy_code(s).encode()).hexdigest() for s in strategies
         },
         "costs": costs.model_dump(mode="json"),
-        "settings": settings.model_dump(mode="json", exclude={"storage_url", "top"}),
+        "settings": settings.model_dump(mode="json", exclude={"top"}),
+        "doubts": [str(each) for each in sorted(doubts)],
+        "joins": sorted(str(each) for each in joins),
+        "functions": dict(functions or {}),
+        "versions": [version(each) for each in ("penstock", "optuna")],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

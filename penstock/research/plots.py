@@ -62,7 +62,7 @@ def trials_figure(result: SearchResult) -> go.Figure:
         )
     figure.add_scatter(
         x=done["number"],
-        y=done["value"].cum_max(),
+        y=done.select(result.best_so_far(pl.col("value")))["value"],
         mode="lines",
         name="best so far",
         line={"dash": "dot"},
@@ -71,7 +71,7 @@ def trials_figure(result: SearchResult) -> go.Figure:
         f"{result.trial_count} trials, best {result.best_value:.2f} in sample ({result.strategy})"
     )
     return figure.update_layout(
-        title=title, xaxis_title="trial", yaxis_title=result.settings.objective.value, **_LAYOUT
+        title=title, xaxis_title="trial", yaxis_title=result.objective, **_LAYOUT
     )
 
 
@@ -92,7 +92,7 @@ def parameters_figure(result: SearchResult, strategy: str | None = None) -> go.F
         for c in trials.columns
         if c.startswith("param_") and trials[c].dtype.is_numeric() and trials[c].null_count() == 0
     ]
-    objective = result.settings.objective.value
+    objective = result.objective
     dimensions = [{"label": c.removeprefix("param_"), "values": trials[c]} for c in numbers]
     dimensions.append({"label": objective, "values": trials["value"]})
     line = {"color": trials["value"], "colorscale": "Viridis", "showscale": True}

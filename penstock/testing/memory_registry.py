@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, OpenedEvidence
 from penstock.promotion.gate import GateDecision
 from penstock.promotion.records import PromotionStore
 
@@ -77,7 +77,9 @@ class MemoryRegistry:
             raise PromotionError(f"'{name}' has no version {version}")
         self.aliases.setdefault(name, {})[alias] = version
 
-    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
+    def show_decision(
+        self, version: ModelVersion, gate: GateDecision, opened: OpenedEvidence | None = None
+    ) -> None:
         self.made[version.name] = [
             replace(each, tags={**each.tags, "gate": gate.status})
             if each.version == version.version

@@ -25,10 +25,13 @@ from penstock.adapters.stores.postgres import (
     PostgresLedgerHistory,
     PostgresParentOrderStore,
     PostgresPromotionStore,
+    PostgresResearchJournal,
     PostgresRollbackRecord,
+    PostgresTrialStore,
     connect,
     migrate,
 )
+from penstock.core.actors import Actor
 from penstock.core.clock import CachedClock, Clock, MachineClock, VenueClock
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
@@ -49,11 +52,14 @@ from penstock.ports import (
     LedgerHistory,
     MarketData,
     Notifier,
+    ResearchJournal,
     TaskRunner,
+    TrialStore,
 )
 from penstock.promotion.records import CandidateRegistry, PromotionStore, SearchTracker
 from penstock.promotion.rollback import RollbackRecord
 from penstock.research.engine.costs import Costs
+from penstock.research.journal import LookRecorder
 from penstock.settings import Environment, Settings, StackSecret, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
@@ -152,6 +158,22 @@ class Platform:
     @cached_property
     def rollbacks(self) -> RollbackRecord:
         return PostgresRollbackRecord(self._database)
+
+    @cached_property
+    def trials(self) -> TrialStore:
+        """The trials of searches: an interrupted one goes on."""
+        return PostgresTrialStore(self._database)
+
+    @cached_property
+    def research_journal(self) -> ResearchJournal:
+        """Every look at the bars."""
+        return PostgresResearchJournal(self._database)
+
+    def look_recorder(self, actor: Actor) -> LookRecorder:
+        """Return the journal for one who looks at this environment's bars: `journal=` of a search
+        and of a backtest.
+        """
+        return LookRecorder(self.research_journal, actor, self.exchange_name, self.machine_clock)
 
     @cached_property
     def market(self) -> MarketData:

@@ -36,12 +36,8 @@ from penstock.ports import LoadedModel, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.promotion.gate import CandidateStatus
-from penstock.promotion.promote import (
-    Promotion,
-    Rehearse,
-    measure_out_of_sample,
-    promote,
-)
+from penstock.promotion.measures import SnapshotMeasure, measure_on
+from penstock.promotion.promote import Promotion, Rehearse, promote
 from penstock.promotion.records import (
     CandidateRegistry,
     RecordedSearch,
@@ -49,6 +45,7 @@ from penstock.promotion.records import (
     SearchTracker,
 )
 from penstock.promotion.rollback import rollback
+from penstock.research.engine.backtest import backtest
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import BacktestMetrics, SearchResult, SearchSettings
 from penstock.research.search.runner import search
@@ -131,7 +128,7 @@ class Desk:
                 self.snapshot.bars(),
                 MovingAverageCross,
                 Costs(),
-                SearchSettings(trials=3, seed=seed),
+                SearchSettings(trials=6, seed=seed),
                 dataset_hash=self.snapshot.content_hash,
             )
             self.evidence[seed] = gather_evidence(
@@ -143,6 +140,13 @@ class Desk:
 
     def register(self, name: str, seed: int) -> str:
         return self.registry.register(self.run_of(seed), name).version
+
+    def out_of_sample_sharpe(self, seed: int) -> float:
+        """Return what the gate will see of this search's choice."""
+        found = self.searches[seed]
+        chosen = MovingAverageCross.from_params(dict(found.best_params))
+        start, costs = found.out_of_sample_start, found.costs
+        return backtest(self.snapshot.bars(), chosen, costs, start=start).metrics.sharpe
 
     def rollback(self, name: str) -> tuple[str, str]:
         return rollback(self.registry, self.rollbacks, name, NOW, "ana")
@@ -163,7 +167,7 @@ class Desk:
         candidate = self.registry.find(name, version)
         assert candidate is not None
         evidence = self.registry.evidence(name, version)
-        measure = measure_out_of_sample(self.snapshot.bars(), evidence)
+        measure = measure_on(self.snapshot.bars(), evidence)
         return promote(
             self.registry,
             self.record,
@@ -416,16 +420,15 @@ def test_newest_search_is_the_one_that_was_recorded_last(session: Desk) -> None:
 
 
 def test_evidence_comes_back_as_it_was_recorded(session: Desk) -> None:
-    """The newest search's evidence and the version's are the same value, doubled costs and leaks
-    measured.
+    """The newest search's evidence and the version's are the same value, with the leaks. What the
+    bars out of sample show is not in it.
     """
     name, version = session.candidate
     evidence = session.registry.evidence(name, version)
     assert evidence == session.tracker.read_search(session.run_of(1)).evidence
     assert evidence.leaks == ()
     assert evidence.memory_excess == ()
-    assert evidence.doubled_costs is not None
-    assert evidence.doubled_costs.total_return < evidence.out_of_sample.total_return
+    assert (evidence.out_of_sample, evidence.doubled_costs) == (None, None)
 
 
 def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
@@ -433,10 +436,7 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     recorded.
     """
     name = session.new_name()
-    sharpe = {session.register(name, seed): 0.0 for seed in (1, 2)}
-    sharpe = {
-        version: session.registry.evidence(name, version).out_of_sample.sharpe for version in sharpe
-    }
+    sharpe = {session.register(name, seed): session.out_of_sample_sharpe(seed) for seed in (1, 2)}
     worse, better = min(sharpe, key=sharpe.__getitem__), max(sharpe, key=sharpe.__getitem__)
     assert sharpe[worse] < sharpe[better], "the seeds must find different parameters"
 
@@ -469,7 +469,8 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert refused.gate.decision is CandidateStatus.REJECTED
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
 
-    shown = {each.version: each.tags["gate"] for each in session.registry.versions(name)}
+    versions = {each.version: each.tags for each in session.registry.versions(name)}
+    shown = {version: tags["gate"] for version, tags in versions.items()}
     assert shown == {worse: "challenger, performance not judged", better: "rejected"}
 
 
@@ -527,29 +528,30 @@ def test_champion_that_is_replaced_in_mid_comparison_is_compared_again(gated: De
     candidate = gated.registry.find(name, third)
     assert candidate is not None
     evidence = gated.registry.evidence(name, third)
-    measure = measure_out_of_sample(gated.snapshot.bars(), evidence)
     measured: list[float] = []
 
-    def interrupted(strategy: Strategy) -> BacktestMetrics:
-        figures = measure(strategy)
-        measured.append(figures.sharpe)
-        if len(measured) == 2:  # the first is the candidate's own
-            gated.rollback(name)
-        return figures
+    class Interrupted(SnapshotMeasure):
+        def out_of_sample(self, strategy: Strategy) -> BacktestMetrics:
+            figures = super().out_of_sample(strategy)
+            measured.append(figures.sharpe)
+            if len(measured) == 1:
+                gated.rollback(name)
+            return figures
 
+    measure = SnapshotMeasure(gated.snapshot.bars(), evidence, (), ())
     outcome = promote(
         gated.registry,
         gated.record,
         candidate,
         evidence,
-        interrupted,
+        Interrupted(gated.snapshot.bars(), evidence, (), ()),
         ALWAYS,
         NOW,
         "ana",
         rollbacks=gated.rollbacks,
     )
     rivals = [gated.registry.load(name, version).strategy for version in (second, first)]
-    assert measured[1:] == [measure(rival).sharpe for rival in rivals]
+    assert measured == [measure.out_of_sample(rival).sharpe for rival in rivals]
     assert outcome.champion_before == first
     assert aliases(gated, name)["previous"] == first
 
@@ -603,9 +605,9 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(gated: Desk)
     candidate = gated.registry.find(name, version)
     assert candidate is not None
     honest = gated.registry.evidence(name, candidate.version)
-    better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)
-    claimed = honest.model_copy(update={"out_of_sample": better})
-    measure = measure_out_of_sample(gated.snapshot.bars(), claimed)
+    better = replace(honest.in_sample, final_equity=honest.in_sample.final_equity * 1.0001)
+    claimed = honest.model_copy(update={"in_sample": better})
+    measure = measure_on(gated.snapshot.bars(), claimed)
     outcome = promote(
         gated.registry,
         MemoryPromotionStore(),
@@ -629,7 +631,7 @@ def test_bars_that_do_not_cover_the_evidence_are_refused(gated: Desk) -> None:
         gated.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT"),
     ):
         with pytest.raises(PromotionError, match="use the snapshot"):
-            measure_out_of_sample(bars, evidence)
+            measure_on(bars, evidence)
 
 
 def aliases(session: Desk, name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +50,7 @@ class Planted(FrameStrategy):
 Plan = tuple[Callable[[Planted, pl.DataFrame], pl.DataFrame], int]
 
 
-def planted(name: str, **params: Any) -> Planted:
+def planted(name: str, **params: object) -> Planted:
     """Return a strategy of this file, by name."""
     return Planted(Planted.Params(plan=name, **params))
 
@@ -452,7 +451,7 @@ class PlantedPanel(Strategy):
 PanelPlan = tuple[Callable[[PlantedPanel, Panel], Matrix], int]
 
 
-def planted_panel(name: str, **params: Any) -> PlantedPanel:
+def planted_panel(name: str, **params: object) -> PlantedPanel:
     """Return a strategy over arrays, by name."""
     return PlantedPanel(Planted.Params(plan=name, **params))
 

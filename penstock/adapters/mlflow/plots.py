@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
 
 def save_plots(search: SearchResult, folder: Path) -> None:
-    """Write equity.png and drawdown.png of the in-sample and out-of-sample runs into `folder`."""
+    """Write equity.png and drawdown.png of the in-sample run into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
         "in sample": search.in_sample,
-        "out of sample": search.out_of_sample,
-        "equal weights": search.benchmark_out_of_sample,
+        "equal weights": search.benchmark_in_sample,
     }
     figure, axes = _canvas(f"{search.strategy}: equity, quote units")
     for label, result in parts.items():

@@ -16,7 +16,7 @@ from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, OpenedEvidence
 from penstock.promotion.gate import GateDecision
 from penstock.promotion.records import PromotionStore
 
@@ -79,9 +79,18 @@ class MlflowRegistry:
         with explained(self.tracking_uri, f"move the alias '{alias}' of '{name}'"):
             self._client.set_registered_model_alias(name, alias, version)
 
-    def show_decision(self, version: ModelVersion, gate: GateDecision) -> None:
-        """Show the gate's newest decision in the tags "gate" and "gate_reason"."""
+    def show_decision(
+        self, version: ModelVersion, gate: GateDecision, opened: OpenedEvidence | None = None
+    ) -> None:
+        """Show the gate's newest decision in the tags "gate" and "gate_reason".
+
+        What the bars out of sample show is in the tags "out_of_sample_sharpe" and
+        "out_of_sample_return".
+        """
         tags = {"gate": gate.status, "gate_reason": gate.reason[:_LONGEST_TAG]}
+        if opened is not None:
+            tags["out_of_sample_sharpe"] = f"{opened.out_of_sample.sharpe:.4f}"
+            tags["out_of_sample_return"] = f"{opened.out_of_sample.total_return:.4f}"
         with explained(self.tracking_uri, f"show the gate's decision on {version.label}"):
             for tag, value in tags.items():
                 self._client.set_model_version_tag(version.name, version.version, tag, value)
@@ -269,8 +278,7 @@ def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
         "exchange": run_tags.get("exchange", ""),
         "timeframe": evidence.timeframe.value,
         "trial_count": str(evidence.trial_count),
-        "out_of_sample_sharpe": f"{evidence.out_of_sample.sharpe:.4f}",
-        "out_of_sample_return": f"{evidence.out_of_sample.total_return:.4f}",
+        "in_sample_sharpe": f"{evidence.in_sample.sharpe:.4f}",
     }
 
 

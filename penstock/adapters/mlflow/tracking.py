@@ -1,7 +1,7 @@
 """The record of searches: one MLflow run per search, with its trials as a table and a series.
 
-A nested run costs 30 to 160 ms, and a step of a series 1 to 3 ms. So only the best candidates and
-the out-of-sample run have runs of their own.
+A nested run costs 30 to 160 ms, and a step of a series 1 to 3 ms. So only the best candidates have
+runs of their own. Nothing of the bars out of sample is on a run: the gate opens them.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ class MlflowTracker:
                     _metrics(search),
                     _tags(search, snapshot, manifest.content_hash, code),
                 )
-                self._log_series(run_id, search.trials)
+                self._log_series(run_id, search)
                 self._log_dataset(run_id, search, bars, snapshot.path)
                 self._client.log_artifacts(run_id, str(folder))
                 self._log_children(run_id, search)
@@ -184,15 +184,16 @@ class MlflowTracker:
             run_id, metrics=logged_metrics, params=logged_params, tags=logged_tags
         )
 
-    def _log_series(self, run_id: str, trials: pl.DataFrame) -> None:
+    def _log_series(self, run_id: str, search: SearchResult) -> None:
         """Log each trial's value, and the best so far, as series over the trial's number."""
         from mlflow.entities import Metric
 
         now = int(self._clock.now().timestamp() * 1000)
         done = (
-            trials.filter(pl.col("value").is_finite())
+            search.trials.filter(pl.col("value").is_finite())
             .sort("number")
-            .select("number", "value", best=pl.col("value").cum_max())
+            .with_columns(best=search.best_so_far(pl.col("value")))
+            .select("number", "value", "best")
         )
         points: Iterable[Metric] = (
             Metric(name, float(value), now, int(number))
@@ -223,20 +224,8 @@ class MlflowTracker:
             self._log(
                 run_id,
                 params,
-                {search.settings.objective.value: candidate.value},
+                {search.objective.replace(":", "."): candidate.value},
                 {"penstock.kind": "candidate"},
-            )
-            self._client.set_terminated(run_id, "FINISHED")
-        for name, result in (
-            ("out of sample", search.out_of_sample),
-            ("equal weights", search.benchmark_out_of_sample),
-        ):
-            run_id = self._start(name, parent)
-            self._log(
-                run_id,
-                dict(result.params),
-                result.metrics.as_dict(),
-                {"penstock.kind": name.replace(" ", "_")},
             )
             self._client.set_terminated(run_id, "FINISHED")
 
@@ -249,14 +238,11 @@ class MlflowTracker:
         sections = [
             Section("Trials", figure=plots.trials_figure(search)),
             Section(
-                "Out of sample",
-                figure=plots.equity_figure(search.out_of_sample, search.benchmark_out_of_sample),
+                "In sample",
+                figure=plots.equity_figure(search.in_sample, search.benchmark_in_sample),
             ),
-            Section("In sample", figure=plots.equity_figure(search.in_sample)),
             Section("Parameters", figure=plots.parameters_figure(search)),
-            Section(
-                "Target weights out of sample", figure=plots.weights_figure(search.out_of_sample)
-            ),
+            Section("Target weights in sample", figure=plots.weights_figure(search.in_sample)),
         ]
         write_html(
             f"Search {search.id}", sections, self._clock.now(), folder / "plots" / "report.html"
@@ -266,8 +252,7 @@ class MlflowTracker:
 
 
 def _params(search: SearchResult) -> dict[str, object]:
-    # a storage's URL may hold a password
-    settings = search.settings.model_dump(mode="json", exclude={"storage_url"})
+    settings = search.settings.model_dump(mode="json")
     costs = search.costs.model_dump(exclude={"instruments"})
     return {
         "strategy": search.strategy,
@@ -287,8 +272,7 @@ def _params(search: SearchResult) -> dict[str, object]:
 def _metrics(search: SearchResult) -> dict[str, float]:
     parts = {
         "in_sample": search.in_sample,
-        "out_of_sample": search.out_of_sample,
-        "benchmark_out_of_sample": search.benchmark_out_of_sample,
+        "benchmark_in_sample": search.benchmark_in_sample,
     }
     figures = {
         f"{part}.{name}": value
@@ -299,6 +283,14 @@ def _metrics(search: SearchResult) -> dict[str, float]:
         "best_trial_value": search.best_value,
         "deflated_sharpe": search.deflated_sharpe,
         "trials": float(search.trial_count),
+        **(
+            {}
+            if search.looks is None
+            else {
+                "looks": float(search.looks.on_these_bars),
+                "new_looks": float(search.looks.new),
+            }
+        ),
     }
     return {**own, **figures}
 

@@ -35,6 +35,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     machine.down,
     models.ingest,
     models.research,
+    models.journal,
     models.promote,
     models.rollback,
     models.costs,
@@ -93,7 +94,9 @@ WRITING = frozenset(
     }
 )
 #: Commands that only show something, of one environment. Nor is the kill switch ever refused.
-SHOWING = frozenset({"costs", "positions", "slots", "breaks", "report", "rebuild", "show", "halt"})
+SHOWING = frozenset(
+    {"costs", "journal", "positions", "slots", "breaks", "report", "rebuild", "show", "halt"}
+)
 
 
 class _Command(TyperCommand):

@@ -1,5 +1,6 @@
 """Commands on the way from bars to a champion: ingest, research, promote, and back."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,8 +49,14 @@ def research(
     strategy: Annotated[
         list[str] | None, typer.Option(help="Only this strategy (repeat for more).")
     ] = None,
+    dashboard: Annotated[
+        Path | None,
+        typer.Option(help="Copy the trials into this new file, for optuna-dashboard FILE."),
+    ] = None,
 ) -> None:
-    """Snapshot the bars and search the strategies' parameters, tracked in MLflow.
+    """Snapshot the bars and search the strategies' parameters in sample, tracked in MLflow.
+
+    An interrupted search goes on where it stopped.
 
     Example: `penstock research --strategy momentum --trials 200`
     """
@@ -71,9 +78,26 @@ def research(
             on_trial=progress,
             on_stage=progress.stage,
             on_evaluation=progress.evaluation,
+            dashboard=dashboard,
         )
     out.print(table_of(outcome.result.figures_table(), "Search"))
     out.print(outcome.summary(), style="bold red" if outcome.faults else None)
+
+
+def journal(
+    last: Annotated[int, typer.Option(min=1, help="How many looks are shown.")] = 20,
+) -> None:
+    """Show the newest looks at bars: who tried how much on which bars, and the best figures.
+
+    Example: `penstock journal --last 50`
+    """
+    from penstock.interfaces.cli.console import table_of
+    from penstock.monitoring.look_tables import looks_table
+    from penstock.pipeline.research import list_looks
+
+    with opened_platform() as platform:
+        looks = list_looks(platform, operator(), last)
+    out.print(table_of(looks_table(looks), "Research journal, newest first"))
 
 
 def promote(

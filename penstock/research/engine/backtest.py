@@ -25,6 +25,7 @@ from penstock.research.engine.kernel import Run, fill_prices, rules_of, simulate
 from penstock.research.engine.market import BarMatrices, Matrix, market_of
 from penstock.research.engine.metrics import Moments, metrics_of, moments_of
 from penstock.research.engine.results import BacktestResult, ParamValues
+from penstock.research.journal import LookRecorder, NoLook, backtest_look
 
 Engine = Literal["kernel", "vectorbt"]
 
@@ -65,6 +66,8 @@ def backtest(
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
     series: Mapping[str, pl.DataFrame] | None = None,
+    *,
+    journal: LookRecorder | NoLook | None = None,
 ) -> BacktestResult:
     """Simulate a spot account that follows a strategy, or given weights.
 
@@ -95,6 +98,9 @@ def backtest(
     series
         Series beside the bars that the strategy needs, by name: a frame of symbol, ts and value
         each. A value is known from its ts on.
+    journal
+        Where the look at the bars is recorded. Without one an UncountedLookWarning is given;
+        NoLook.NO_CHOICE says that nothing is chosen by what is seen.
 
     Returns
     -------
@@ -138,7 +144,11 @@ def backtest(
         given = _of_open_series(decisions, bars, market)
         name, params, weights = "", {}, market.matrix(given, "given weights")
     first = 0 if start is None else market.since(start)
-    return run(market, weights, first, costs or Costs(), initial_cash, engine, name, params)
+    look = backtest_look(journal, decisions, market, weights, first)
+    done = run(market, weights, first, costs or Costs(), initial_cash, engine, name, params)
+    if look is not None:
+        look.end(1, {"sharpe": done.metrics.sharpe, "total_return": done.metrics.total_return})
+    return done
 
 
 def run(

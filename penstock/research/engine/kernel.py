@@ -93,11 +93,9 @@ def simulate(
     Examples
     --------
     >>> from penstock.core.timeframes import Timeframe
-    >>> import polars as pl
+    >>> from penstock.research.engine.market import market_of_prices
     >>> prices = np.array([[10.0], [10.0], [12.0]])
-    >>> market = BarMatrices(
-    ...     pl.DataFrame(), Timeframe.D1, ("A/B",), pl.Series([]), prices, prices, np.empty(0, int)
-    ... )
+    >>> market = market_of_prices(prices, prices, Timeframe.D1)
     >>> costs = Costs(fee_bps=0, slippage_bps=0)
     >>> simulate(market, Decisions(np.array([0]), np.array([[1.0]])), costs, 100.0).equity.tolist()
     [100.0, 100.0, 120.0]

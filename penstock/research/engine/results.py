@@ -3,19 +3,26 @@
 The frames in them are Polars frames, which are never changed after construction.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.core.looks import LookCount
 from penstock.core.timeframes import Timeframe
+from penstock.core.trials import ParamValues
 from penstock.research.engine.costs import Costs
+from penstock.research.search.settings import Objective, SearchSettings
 
-#: A strategy's parameters as plain values, the way `Strategy.from_params` takes them.
-ParamValues = Mapping[str, float | int | str | bool]
+__all__ = [
+    "BacktestMetrics",
+    "BacktestResult",
+    "Candidate",
+    "ParamValues",
+    "SearchResult",
+    "SearchSettings",
+    "parameters_text",
+]
 
 
 def parameters_text(params: ParamValues) -> str:
@@ -116,40 +123,6 @@ class BacktestResult:
         return last
 
 
-class Objective(StrEnum):
-    """What a search maximises in sample: a figure of BacktestMetrics."""
-
-    SHARPE = "sharpe"
-    SORTINO = "sortino"
-    CALMAR = "calmar"
-    TOTAL_RETURN = "total_return"
-
-
-class SearchSettings(BaseModel):
-    """How a search is run. The same settings on the same data give the same trials.
-
-    The storage is no part of the search's identity.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trials: int = Field(50, ge=1, le=100_000, description="trials of each strategy")
-    seed: int = Field(0, ge=0, description="seed of the sampler")
-    objective: Objective = Field(Objective.SHARPE, description="what is maximised, in sample")
-    oos_fraction: float = Field(
-        0.3, gt=0, lt=1, description="fraction of the bars, at the end, that the search never sees"
-    )
-    purge_bars: int = Field(
-        1, ge=0, description="bars between the two parts that neither of them uses"
-    )
-    initial_cash: float = Field(10_000.0, gt=0, description="cash at the start, in quote units")
-    top: int = Field(10, ge=1, description="number of best candidates that are kept")
-    storage_url: str | None = Field(
-        None,
-        description="Optuna storage, `journal:PATH` or a database URL; without one it is in memory",
-    )
-
-
 @dataclass(frozen=True)
 class Candidate:
     """One of the best trials, by in-sample objective."""
@@ -160,13 +133,18 @@ class Candidate:
     """The strategy's name."""
     params: ParamValues
     """The strategy's parameters."""
-    value: float
-    """The objective, in sample."""
+    values: tuple[float, ...]
+    """The objectives, in sample."""
+
+    @property
+    def value(self) -> float:
+        """The first objective, in sample."""
+        return self.values[0]
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found. The out-of-sample part was simulated once, with the choice only."""
+    """What a search found in sample. The bars out of sample stay closed: the gate opens them."""
 
     id: str
     """The search's name: same data, code, costs and settings, same id."""
@@ -183,12 +161,19 @@ class SearchResult:
     trials: pl.DataFrame
     """One row per trial.
 
-    The columns are number, strategy, state ("complete" or "pruned"), value, sharpe, total_return,
-    max_drawdown, turnover, orders, took_ms and params (as JSON). There is one column `param_<name>`
-    for each parameter of any strategy, null where the strategy has no such parameter.
+    The columns are number, strategy, state ("complete" or "pruned"), value (the first objective),
+    `objective_<name>` for each where there are several, sharpe, total_return, max_drawdown,
+    turnover, orders, further metrics by their functions' names, took_ms and params (as JSON). There
+    is one column `param_<name>` for each parameter of any strategy, null where the strategy has no
+    such parameter.
     """
     candidates: tuple[Candidate, ...]
     """The `top` best trials, best first. The first is the choice."""
+    front: tuple[Candidate, ...]
+    """The trials that no other beats in every objective, best by the first objective first.
+
+    Where there is one objective it is the best trial.
+    """
     strategy: str
     """The name of the chosen strategy."""
     best_params: ParamValues
@@ -197,34 +182,48 @@ class SearchResult:
     """The objective of the choice, in sample."""
     in_sample: BacktestResult
     """The choice on the bars that were searched."""
-    out_of_sample: BacktestResult
-    """The choice on the bars that were not."""
-    benchmark_out_of_sample: BacktestResult
+    benchmark_in_sample: BacktestResult
     """Equal weights, rebalanced at each bar, on the same bars with the same costs."""
     deflated_sharpe: float
     """The probability that the choice's true in-sample Sharpe ratio is better than luck.
 
-    Luck is what the best of `trial_count` worthless trials would show.
+    Luck is what the best of as many worthless trials would show as were ever tried on these bars:
+    `trial_count`, or more by the journal.
     """
     trial_count: int
     """The number of trials with allowed parameters."""
+    looks: LookCount | None
+    """What the journal has counted on these bars; None where the search is on no journal."""
+    in_sample_start: datetime
+    """The open time of the first bar that was searched."""
     in_sample_end: datetime
     """The open time of the last bar that was searched."""
     out_of_sample_start: datetime
     """The open time of the first bar out of sample."""
+    out_of_sample_end: datetime
+    """The open time of the last bar out of sample."""
     study_name: str
-    """The name of the chosen strategy's Optuna study."""
+    """The name under which the trials of the chosen strategy are kept."""
+
+    @property
+    def objective(self) -> str:
+        """The name of the first objective."""
+        return self.settings.objective[0]
+
+    def best_so_far(self, values: pl.Expr) -> pl.Expr:
+        """Return the best first objective up to each trial."""
+        minimised = self.objective in list(Objective) and Objective(self.objective).minimised
+        return values.cum_min() if minimised else values.cum_max()
 
     def figures_table(self) -> pl.DataFrame:
-        """Return the choice's figures, one row per metric, as text.
+        """Return the choice's figures in sample, one row per metric, as text.
 
-        The columns are metric, in_sample, out_of_sample and equal_weights. Counts are whole,
-        fractions are percentages.
+        The columns are metric, in_sample and equal_weights. Counts are whole, fractions are
+        percentages.
         """
-        parts = (self.in_sample, self.out_of_sample, self.benchmark_out_of_sample)
-        figures = [part.metrics.as_dict() for part in parts]
+        figures = [part.metrics.as_dict() for part in (self.in_sample, self.benchmark_in_sample)]
         rows = [(name, *(_shown(name, figure[name]) for figure in figures)) for name in figures[0]]
-        columns = ["metric", "in_sample", "out_of_sample", "equal_weights"]
+        columns = ["metric", "in_sample", "equal_weights"]
         return pl.DataFrame(rows, schema=columns, orient="row")
 
 

@@ -1,55 +1,51 @@
 """Parameter search: which parameters did best in sample, and how much of that is luck.
 
-The search sees the in-sample bars only. The out-of-sample part is simulated once, for the choice,
-after all trials. The deflated Sharpe ratio, with the true number of trials, tells how much of the
-choice's Sharpe ratio is luck. This is the only file that uses Optuna. penstock.promotion decides
-whether a result is good enough.
+The search sees the in-sample bars only. The bars out of sample stay closed: only the gate opens
+them. The deflated Sharpe ratio, with the true number of looks at these bars, tells how much of the
+choice's Sharpe ratio is luck. penstock.promotion decides whether a result is good enough.
 """
 
-import json
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import polars as pl
-from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.clock import MachineClock
 from penstock.core.doubts import DoubtedBar
-from penstock.core.errors import SearchError, StrategyError
-from penstock.core.extras import extra
-from penstock.core.late_bars import weights_across
-from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.errors import SearchError
+from penstock.core.looks import LookKind
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.core.trials import StudyTerms, Trial
+from penstock.ports import OpenStudy, TaskRunner, TrialStore
+from penstock.research.canonical_source import configuration_of
 from penstock.research.engine.backtest import run
+from penstock.research.engine.benchmark import equal_weights
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.kernel import simulate
 from penstock.research.engine.market import BarMatrices, market_of
-from penstock.research.engine.metrics import deflated_sharpe, metrics_of
-from penstock.research.engine.results import (
-    BacktestResult,
-    SearchResult,
-    SearchSettings,
-)
+from penstock.research.engine.metrics import metrics_of
+from penstock.research.engine.results import BacktestResult, Candidate, SearchResult
 from penstock.research.identity import hash_bars, search_id
-from penstock.research.search.space import Choices, NumberRange, search_space
+from penstock.research.journal import LookRecorder, OpenLook, warn_uncounted
+from penstock.research.search.deflation import deflated
+from penstock.research.search.objectives import Measure, Simulation, code_of, measure_of
+from penstock.research.search.samplers import Sampler, quiet_optuna
+from penstock.research.search.settings import SearchSettings
+from penstock.research.search.space import search_space
+from penstock.research.search.study import Figures, StudyRun, UnkeptStudy
 from penstock.research.search.trials import (
     TRIAL_METRICS,
     OnTrial,
-    Trial,
     best_candidates,
+    pareto_front,
     trial_table,
 )
 from penstock.research.validation.splits import Split, split_in_two
-
-with extra("research"):
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,25 @@ class _SearchPlan:
     strategies: tuple[type[Strategy], ...]
     costs: Costs
     settings: SearchSettings
+    objectives: tuple[Measure, ...]
+    metrics: tuple[Measure, ...]
     dataset_hash: str
     id: str
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    """What a search works with."""
+
+    store: TrialStore | None
+    runner: TaskRunner
+    threads: int
     clock: MachineClock
+    on_trial: OnTrial | None
+    look: OpenLook | None
+
+    def study(self, terms: StudyTerms) -> AbstractContextManager[OpenStudy]:
+        return nullcontext(UnkeptStudy()) if self.store is None else self.store.open_study(terms)
 
 
 def search(
@@ -78,12 +90,18 @@ def search(
     doubts: Sequence[DoubtedBar] = (),
     joins: Sequence[Join] = (),
     *,
+    store: TrialStore | None = None,
+    journal: LookRecorder | None = None,
+    runner: TaskRunner = THREADS,
+    threads: int | None = None,
     clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
-    """Search the parameters of one or more strategies.
+    """Search the parameters of one or more strategies, on the part of the bars that is in sample.
 
-    The last part of the bars is kept out of sample: it is simulated once, with the choice. With a
-    storage, an interrupted search goes on where it stopped, and a complete one is only read.
+    The last part of the bars stays closed. With a store, an interrupted search goes on where it
+    stopped and ends with the result of an undisturbed one, a complete one is only read, and two
+    processes that search the same share the work. The trials do not depend on the number of
+    threads.
 
     Parameters
     ----------
@@ -94,9 +112,9 @@ def search(
     costs
         What orders cost.
     settings
-        Trials, seed, objective, and the out-of-sample part.
+        Trials, seed, sampler, objectives, and the out-of-sample part.
     on_trial
-        Called after each trial of this call.
+        Called with each trial, in the order of their numbers, those of a store included.
     dataset_hash
         The hash of the snapshot that the bars are from. By default it is computed.
     timeframe
@@ -105,21 +123,32 @@ def search(
         Bars that were in doubt at their close (Snapshot.doubts).
     joins
         Where an operator has joined series over a move (Snapshot.joins).
+    store
+        Where trials are kept. By default nowhere.
+    journal
+        Where the look at the bars is recorded. Without one an UncountedLookWarning is given, and
+        only the trials of this search count against the choice.
+    runner
+        Runs the trials of a batch at the same time.
+    threads
+        How many trials run at the same time. By default as many as the machine has processors.
 
     Returns
     -------
     SearchResult
-        The trials, the best candidates, and the choice in sample and out of sample.
+        The trials, the best candidates, and the choice in sample.
 
     Raises
     ------
     SearchError
-        No strategy was given, no trial had allowed parameters, a part of the split is too short, or
-        the storage cannot be used.
+        No strategy was given, no trial had allowed parameters, an objective cannot be found, a part
+        of the split is too short, or kept trials were proposed by another version of the sampler.
     DataError
         The bars cannot be simulated.
     StrategyError
         A strategy returned weights that break their contract.
+    StoreError
+        The store or the journal cannot be used.
 
     Examples
     --------
@@ -139,210 +168,194 @@ def search(
     classes = (strategies,) if isinstance(strategies, type) else tuple(strategies)
     if not classes:
         raise SearchError("no strategy to search: name one at least")
-    market = market_of(bars, timeframe, doubts, joins)
-    split = split_in_two(len(market.ts), settings.oos_fraction, settings.purge_bars)
-    seen = market_of(
-        market.bars.filter(pl.col("ts") < market.ts[split.in_sample_stop]),
-        market.timeframe,
-        doubts,
-        joins,
-    )
-    data = dataset_hash or hash_bars(market.bars)
-    identity = search_id(data, classes, costs, settings, market.timeframe)
-    plan = _SearchPlan(market, seen, split, classes, costs, settings, data, identity, clock)
+    plan = _plan(bars, classes, costs, settings, dataset_hash, timeframe, doubts, joins)
+    look = None
+    if journal is None:
+        warn_uncounted("search")
+    else:
+        names = ", ".join(each.name for each in classes)
+        look = journal.begin(LookKind.SEARCH, plan.seen, names, plan.dataset_hash)
+    workshop = _Workshop(store, runner, threads or os.cpu_count() or 1, clock, on_trial, look)
     trials: list[Trial] = []
-    with _quiet_optuna():
+    with quiet_optuna():
         for strategy in classes:
-            trials += _search_one(plan, strategy, on_trial, first_number=len(trials))
-    return _conclude(plan, trials)
+            trials += _search_one(plan, strategy, workshop, first_number=len(trials))
+    return _conclude(plan, trials, look)
 
 
 def evaluate(
-    market: BarMatrices, strategy: Strategy, costs: Costs, settings: SearchSettings
-) -> tuple[float, dict[str, float]]:
-    """Return the objective and the TRIAL_METRICS of a strategy over a whole market."""
-    weights, cash = market.decide(strategy), settings.initial_cash
-    moments = simulate(market, weights, costs, cash, record_equity=False).moments
-    figures = metrics_of(moments, market.elapsed).as_dict()
-    return figures[settings.objective.value], {name: figures[name] for name in TRIAL_METRICS}
+    market: BarMatrices,
+    strategy: Strategy,
+    costs: Costs,
+    initial_cash: float,
+    objectives: Sequence[Measure],
+    metrics: Sequence[Measure] = (),
+) -> Figures:
+    """Return the objectives of a strategy over a whole market, the TRIAL_METRICS and `metrics`."""
+    weights = market.decide(strategy)
+    own_functions = any(each.function for each in (*objectives, *metrics))
+    done = simulate(market, weights, costs, initial_cash, record_equity=own_functions)
+    figures = metrics_of(done.moments, market.elapsed)
+    simulation = Simulation(market, weights, done.equity, figures)
+    own = figures.as_dict()
+    return (
+        tuple(each.of(simulation) for each in objectives),
+        {
+            **{name: own[name] for name in TRIAL_METRICS},
+            **{each.name: each.of(simulation) for each in metrics},
+        },
+    )
+
+
+def _plan(
+    bars: pl.DataFrame,
+    classes: tuple[type[Strategy], ...],
+    costs: Costs,
+    settings: SearchSettings,
+    dataset_hash: str,
+    timeframe: Timeframe | None,
+    doubts: Sequence[DoubtedBar],
+    joins: Sequence[Join],
+) -> _SearchPlan:
+    market = market_of(bars, timeframe, doubts, joins)
+    split = split_in_two(
+        len(market.ts), settings.oos_fraction, settings.purge_bars, settings.split_step
+    )
+    first_unseen = market.ts[split.in_sample_stop]
+    seen = market_of(
+        market.bars.filter(pl.col("ts") < first_unseen), market.timeframe, doubts, joins
+    )
+    objectives = tuple(measure_of(name) for name in settings.objective)
+    metrics = tuple(measure_of(name) for name in settings.metrics)
+    known = tuple(each for each in doubts if each.ts < first_unseen)
+    identity = search_id(
+        hash_bars(seen.bars),
+        classes,
+        costs,
+        settings,
+        market.timeframe,
+        doubts=known,
+        joins=joins,
+        functions=code_of((*objectives, *metrics)),
+    )
+    return _SearchPlan(
+        market,
+        seen,
+        split,
+        classes,
+        costs,
+        settings,
+        objectives,
+        metrics,
+        dataset_hash or hash_bars(market.bars),
+        identity,
+    )
 
 
 def _search_one(
-    plan: _SearchPlan, strategy: type[Strategy], on_trial: OnTrial | None, first_number: int
+    plan: _SearchPlan, strategy: type[Strategy], workshop: _Workshop, first_number: int
 ) -> list[Trial]:
-    """Return the trials of one strategy: those that its study has, and the rest, run now."""
-    study = _study(plan.settings, f"{strategy.name}-{plan.id}")
-    space = {name: _distribution(dimension) for name, dimension in search_space(strategy).items()}
-    done = [
-        _read(t, strategy.name, first_number + i)
-        for i, t in enumerate(t for t in study.trials if t.state.is_finished())
-    ]
-    known: dict[str, tuple[float, dict[str, float]]] = {}
-    for number in range(first_number + len(done), first_number + plan.settings.trials):
-        trial = _run_trial(plan, strategy, study, study.ask(space), known, number)
-        done.append(trial)
-        if on_trial is not None:
-            on_trial(trial)
-    return done
-
-
-def _run_trial(
-    plan: _SearchPlan,
-    strategy: type[Strategy],
-    study: optuna.Study,
-    asked: optuna.trial.Trial,
-    known: dict[str, tuple[float, dict[str, float]]],
-    number: int,
-) -> Trial:
-    started, params = plan.clock.elapsed_seconds(), dict(asked.params)
-    try:
-        chosen = strategy.from_params(params)
-    except StrategyError:
-        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
-        return Trial(number, strategy.name, params, False, math.nan, {}, 0.0)
-    # The sampler returns to the same whole numbers: what is known is not simulated again.
-    key = json.dumps(params, sort_keys=True)
-    if key not in known:
-        known[key] = evaluate(plan.seen, chosen, plan.costs, plan.settings)
-    value, figures = known[key]
-    took_ms = (plan.clock.elapsed_seconds() - started) * 1e3
-    asked.set_user_attr("trial", {"metrics": figures, "took_ms": took_ms})
-    study.tell(asked, value)
-    return Trial(number, strategy.name, params, True, value, figures, took_ms)
-
-
-def _distribution(dimension: NumberRange | Choices) -> optuna.distributions.BaseDistribution:
-    if isinstance(dimension, Choices):
-        return optuna.distributions.CategoricalDistribution(dimension.values)
-    if dimension.whole:
-        return optuna.distributions.IntDistribution(
-            int(dimension.low), int(dimension.high), step=int(dimension.step)
-        )
-    return optuna.distributions.FloatDistribution(
-        dimension.low, dimension.high, step=dimension.step or None
+    """Return the trials of one strategy, numbered from `first_number` on."""
+    sampler = Sampler(
+        search_space(strategy), plan.settings, [each.minimised for each in plan.objectives]
+    )
+    terms = StudyTerms(
+        study_name(strategy.name, plan.id),
+        strategy.name,
+        tuple(each.name for each in plan.objectives),
+        (*TRIAL_METRICS, *(each.name for each in plan.metrics)),
+        sum(batch.size for batch in sampler.batches),
     )
 
+    def on_batch(trials: Sequence[Trial]) -> None:
+        if workshop.look is not None:
+            allowed = [each for each in trials if each.allowed]
+            workshop.look.add(
+                {configuration_of(strategy.from_params(dict(each.params))) for each in allowed}
+            )
+        if workshop.on_trial is not None:
+            for trial in trials:
+                workshop.on_trial(_numbered(trial, first_number))
 
-def _study(settings: SearchSettings, name: str) -> optuna.Study:
-    storage: Any = settings.storage_url
-    try:
-        if storage is not None and storage.startswith("journal:"):
-            backend = JournalFileBackend(storage.removeprefix("journal:"))
-            storage = optuna.storages.JournalStorage(backend)
-        study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
-        )
-    except (optuna.exceptions.OptunaError, SQLAlchemyError, OSError, ImportError) as error:
-        # The rest of the address may hold a password.
-        kind = str(settings.storage_url).split(":", 1)[0]
-        raise SearchError(f"the search storage ({kind}) cannot be used: {error}") from error
-    # A study that goes on must not draw again what it drew at its start.
-    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))
-    return study
-
-
-def _read(trial: optuna.trial.FrozenTrial, strategy: str, number: int) -> Trial:
-    kept = trial.user_attrs.get("trial", {"metrics": {}, "took_ms": 0.0})
-    allowed = trial.state is optuna.trial.TrialState.COMPLETE
-    value = float(trial.value) if allowed and trial.value is not None else math.nan
-    return Trial(
-        number,
-        strategy,
-        dict(trial.params),
-        allowed,
-        value,
-        kept["metrics"],
-        float(kept["took_ms"]),
-    )
+    with workshop.study(terms) as kept:
+        trials = StudyRun(
+            strategy,
+            sampler,
+            kept,
+            lambda chosen: evaluate(
+                plan.seen,
+                chosen,
+                plan.costs,
+                plan.settings.initial_cash,
+                plan.objectives,
+                plan.metrics,
+            ),
+            runner=workshop.runner,
+            threads=workshop.threads,
+            clock=workshop.clock,
+            on_batch=on_batch,
+        ).run()
+    return [_numbered(trial, first_number) for trial in trials]
 
 
-def _conclude(plan: _SearchPlan, trials: list[Trial]) -> SearchResult:
-    """Simulate the choice in sample and out of sample."""
-    candidates = best_candidates(trials, plan.settings.top)
-    best, market = candidates[0], plan.market
-    strategy = next(s for s in plan.strategies if s.name == best.strategy).from_params(
-        dict(best.params)
-    )
-    params, cash, unseen = (
-        strategy.params.model_dump(),
-        plan.settings.initial_cash,
-        plan.split.out_of_sample_first,
-    )
+def study_name(strategy: str, identity: str) -> str:
+    """Return the name under which the trials of one strategy of a search are kept."""
+    return f"{strategy}-{identity}"
+
+
+def _numbered(trial: Trial, first: int) -> Trial:
+    """Return a study's trial with its number in the search, where `first` trials precede it."""
+    return trial if not first else replace(trial, number=first + trial.number)
+
+
+def _conclude(plan: _SearchPlan, trials: list[Trial], look: OpenLook | None) -> SearchResult:
+    """Simulate the choice in sample, and count the look."""
+    settings, seen, market = plan.settings, plan.seen, plan.market
+    candidates = best_candidates(trials, settings.top, plan.objectives, settings.choice)
+    best = candidates[0]
+    strategy = _built(plan, best)
+    params, cash = strategy.params.model_dump(), settings.initial_cash
     in_sample = run(
-        plan.seen,
-        plan.seen.decide(strategy),
-        0,
-        plan.costs,
-        cash,
-        name=best.strategy,
-        params=params,
+        seen, seen.decide(strategy), 0, plan.costs, cash, name=best.strategy, params=params
     )
+    allowed = sum(t.allowed for t in trials)
+    looks = None if look is None else look.end(len(trials), _best_figures(plan, best, in_sample))
+    tried = allowed if looks is None else max(allowed, looks.on_these_bars)
     return SearchResult(
         id=plan.id,
         dataset_hash=plan.dataset_hash,
-        settings=plan.settings,
+        settings=settings,
         costs=plan.costs,
         timeframe=market.timeframe,
         symbols=market.symbols,
-        trials=trial_table(trials),
+        trials=trial_table(trials, [each.name for each in plan.objectives]),
         candidates=candidates,
+        front=pareto_front(trials, plan.objectives),
         strategy=best.strategy,
         best_params=params,
         best_value=best.value,
         in_sample=in_sample,
-        out_of_sample=run(
-            market,
-            market.decide(strategy),
-            unseen,
-            plan.costs,
-            cash,
-            name=best.strategy,
-            params=params,
-        ),
-        benchmark_out_of_sample=equal_weights(market, unseen, plan.costs, cash),
-        deflated_sharpe=_deflated(in_sample, trials),
-        trial_count=sum(t.allowed for t in trials),
-        in_sample_end=plan.seen.ts[-1],
-        out_of_sample_start=market.ts[unseen],
-        study_name=f"{best.strategy}-{plan.id}",
+        benchmark_in_sample=equal_weights(seen, 0, plan.costs, cash),
+        deflated_sharpe=deflated(in_sample.metrics, in_sample.first_ts, in_sample.last_ts, tried),
+        trial_count=allowed,
+        looks=looks,
+        in_sample_start=seen.ts[0],
+        in_sample_end=seen.ts[-1],
+        out_of_sample_start=market.ts[plan.split.out_of_sample_first],
+        out_of_sample_end=market.ts[-1],
+        study_name=study_name(best.strategy, plan.id),
     )
 
 
-def equal_weights(
-    market: BarMatrices, first: int, costs: Costs, initial_cash: float
-) -> BacktestResult:
-    """Return the naive benchmark: equal parts, 98% in all, of the symbols that have a bar.
-
-    A symbol whose bar is late counts as well. It is rebalanced at each bar, from row `first` on.
-    """
-    bars = market.bars.select("symbol", "ts", score=pl.lit(1.0))
-    weights = market.matrix(weights_across(bars, 0.98 / pl.len().over("ts")), "equal_weights")
-    return run(market, weights, first, costs, initial_cash, name="equal_weights")
+def _built(plan: _SearchPlan, candidate: Candidate) -> Strategy:
+    found = next(each for each in plan.strategies if each.name == candidate.strategy)
+    return found.from_params(dict(candidate.params))
 
 
-def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
-    """Deflate the choice by what the best of as many worthless trials would show.
-
-    The ratio of a worthless trial has the variance 1 / (returns - 1). Source: Lo, The statistics of
-    Sharpe ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the
-    deflated ratio takes the variance of the trials instead. That grows where strategies truly
-    differ, and shrinks where the sampler has converged. It would punish a real edge and flatter a
-    narrow search. Repeats count as trials, which errs on the strict side.
-    """
-    m, returns = chosen.metrics, chosen.metrics.bars - 1
-    per_bar = math.sqrt(returns * timedelta(days=365) / (chosen.last_ts - chosen.first_ts))
-    tried = sum(1 for trial in trials if trial.allowed)
-    return deflated_sharpe(
-        m.sharpe / per_bar, returns, m.skewness, m.kurtosis, 1 / max(returns - 1, 1), tried
-    )
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's log to warnings for the duration: it has one line per trial."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+def _best_figures(
+    plan: _SearchPlan, best: Candidate, in_sample: BacktestResult
+) -> dict[str, float]:
+    own = {name: in_sample.metrics.as_dict()[name] for name in TRIAL_METRICS}
+    return own | {
+        each.name: value for each, value in zip(plan.objectives, best.values, strict=True)
+    }

@@ -28,12 +28,32 @@ class NumberRange:
     whole: bool
     """Whether the number is an integer."""
 
+    @property
+    def steps(self) -> int:
+        """The number of values; 0 where there is no step."""
+        return int((self.high - self.low) / self.step + 1e-9) + 1 if self.step else 0
+
+    def at(self, fraction: float) -> float | int:
+        """Return the value at a fraction of the way, from 0 to under 1.
+
+        >>> NumberRange(5, 10, 1, whole=True).at(0.99)
+        10
+        """
+        if not self.step:
+            return self.low + fraction * (self.high - self.low)
+        value = self.low + int(fraction * self.steps) * self.step
+        return int(value) if self.whole else value
+
 
 @dataclass(frozen=True)
 class Choices:
     """One value of several."""
 
     values: tuple[str | int | bool, ...]
+
+    def at(self, fraction: float) -> str | int | bool:
+        """Return the value at a fraction of the way, from 0 to under 1."""
+        return self.values[int(fraction * len(self.values))]
 
 
 def search_space(strategy: type[Strategy]) -> dict[str, NumberRange | Choices]:

@@ -1,5 +1,6 @@
 """Where the past is cut: what a search may see, what it may not, and the gap between the two."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,18 +34,34 @@ class Fold:
     """The row after the last one to judge by."""
 
 
-def split_in_two(bars: int, oos_fraction: float, purge_bars: int) -> Split:
-    """Return the split of `bars` rows that keeps the last `oos_fraction` out of sample.
+#: Figures of fewer returns mean nothing.
+_LEAST_ROWS = 30
 
-    The `purge_bars` before it are in neither part. Raises SearchError where either part would have
-    fewer than 30 rows: figures of so few returns mean nothing.
+
+def split_in_two(bars: int, oos_fraction: float, purge_bars: int, step: float = 0.0) -> Split:
+    """Return the split of `bars` rows that keeps the last `oos_fraction` or more out of sample.
+
+    The part in sample grows in steps: it has 30 * (1 + step)^k rows. Until the next step every new
+    bar is out of sample, and a search of the grown bars sees what the one before it has seen. With
+    a step of 0 it grows bar by bar. The `purge_bars` after it are in neither part. Raises
+    SearchError where either part would have fewer than 30 rows.
+
+    >>> split_in_two(1750, 0.3, 1, 0.05)
+    Split(in_sample_stop=1224, out_of_sample_first=1225)
+    >>> split_in_two(1826, 0.3, 1, 0.05)
+    Split(in_sample_stop=1224, out_of_sample_first=1225)
     """
-    out_of_sample = round(bars * oos_fraction)
-    split = Split(bars - out_of_sample - purge_bars, bars - out_of_sample)
-    if min(split.in_sample_stop, out_of_sample) < 30:
+    in_sample = bars - round(bars * oos_fraction) - purge_bars
+    if step and in_sample >= _LEAST_ROWS:
+        # Beyond rounding a size that is a step itself stays.
+        steps = math.floor(math.log(in_sample / _LEAST_ROWS) / math.log1p(step) + 1e-9)
+        in_sample = min(in_sample, math.ceil(_LEAST_ROWS * (1 + step) ** steps - 1e-9))
+    split = Split(in_sample, in_sample + purge_bars)
+    if min(in_sample, bars - split.out_of_sample_first) < _LEAST_ROWS:
         raise SearchError(
-            f"{bars} bars split into {split.in_sample_stop} in sample and {out_of_sample} "
-            f"out of sample (purge {purge_bars}): each part needs 30 at least; "
+            f"{bars} bars split into {in_sample} in sample and "
+            f"{bars - split.out_of_sample_first} out of sample (purge {purge_bars}): each part "
+            f"needs {_LEAST_ROWS} at least; "
             "ingest a longer history or change oos_fraction"
         )
     return split

@@ -129,9 +129,8 @@ def test_run_holds_parameters_metrics_series_and_dataset(
     assert run.info.status == "FINISHED"
     assert run.data.params["best.lag_bars"] == str(found.best_params["lag_bars"])
     assert run.data.params["dataset_hash"] == snapshot.content_hash
-    assert run.data.metrics["out_of_sample.sharpe"] == pytest.approx(
-        found.out_of_sample.metrics.sharpe
-    )
+    assert run.data.metrics["in_sample.sharpe"] == pytest.approx(found.in_sample.metrics.sharpe)
+    assert not [name for name in run.data.metrics if "out_of_sample" in name]
     assert run.data.metrics["trials"] == found.trial_count
     complete = found.trials.filter(pl.col("value").is_finite())
     series = client.get_metric_history(run_id, "trial_value")
@@ -161,14 +160,13 @@ def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
 def test_only_the_best_candidates_get_runs_of_their_own(
     tracking_uri: str, run_id: str, found: SearchResult
 ) -> None:
-    """At most ten candidates, the out-of-sample run and the benchmark; never one run per trial."""
+    """At most ten candidates; never one run per trial."""
     client = connect(tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")
-    kinds = sorted(child.data.tags["penstock.kind"] for child in children)
+    kinds = [child.data.tags["penstock.kind"] for child in children]
     assert len(found.candidates) > 10
-    assert kinds.count("candidate") == 10
-    assert kinds.count("out_of_sample") == kinds.count("equal_weights") == 1
+    assert kinds == ["candidate"] * 10
     assert {child.info.status for child in children} == {"FINISHED"}
 
 
@@ -242,7 +240,7 @@ def test_registered_model_shows_its_search_with_figures_and_parameters(
     assert (model.source_run_id, model.status.value) == (run_id, "READY")
     assert model.params == run.data.params
     figures = {metric.key: metric.value for metric in model.metrics or ()}
-    assert figures["out_of_sample.sharpe"] == before.data.metrics["out_of_sample.sharpe"]
+    assert figures["in_sample.sharpe"] == before.data.metrics["in_sample.sharpe"]
     assert figures.keys() == before.data.metrics.keys() - {"trial_value", "best_value"}
     assert (run.data.metrics, run.info.end_time) == (before.data.metrics, before.info.end_time)
 

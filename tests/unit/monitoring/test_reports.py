@@ -91,7 +91,7 @@ def demo(drift: DriftReport) -> DemoReport:
         orders=pl.DataFrame({"symbol": ["BTC/USDT"], "quantity": [Decimal("0.0150")]}),
         fills=pl.DataFrame(schema={"symbol": pl.String()}),
         trials_figure=figure,
-        oos_figure=figure,
+        equity_figure=figure,
         drift=drift,
     )
 

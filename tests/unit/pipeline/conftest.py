@@ -84,8 +84,6 @@ class Place:
             trial_count=50,
             deflated_sharpe=0.97,
             in_sample=METRICS,
-            out_of_sample=METRICS,
-            benchmark_out_of_sample=METRICS,
             in_sample_end=days[0],
             out_of_sample_start=days[1],
             out_of_sample_end=days[2],

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from penstock.core.actors import Actor, Channel
 from penstock.core.halts import TradingState
+from penstock.core.looks import BarRange, Look, LookKind
 from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.interfaces.cli import account, app, models, trading
 from penstock.testing.instruments import SLOT
+from penstock.testing.memory_journal import MemoryResearchJournal
 from penstock.wiring import Platform
 from tests.unit.pipeline.conftest import ACCOUNT, MODEL, Place
 
@@ -101,6 +105,26 @@ def test_rollback_names_what_serves_now(place: Place, run: Run) -> None:
     assert shown.exit_code == 0, shown.output
     assert first in shown.output
     assert _serving(place) == first != second
+
+
+def test_journal_shows_who_looked_at_what(place: Place, run: Run) -> None:
+    """Newest first, with the best figures; a search that was killed is there without any."""
+    journal = MemoryResearchJournal()
+    place.platform.research_journal = journal
+    empty = run("journal")
+    assert empty.exit_code == 0, empty.output
+    bars = BarRange("practice", Timeframe.D1, ("BTC/USDT", "ETH/USDT"), SLOT - 9 * DAY, SLOT)
+    for name, at in (("ana", SLOT), ("ben", SLOT + DAY)):
+        look = Look(LookKind.SEARCH, bars, "", "momentum", Actor(name, Channel.NOTEBOOK), at)
+        number = journal.begin(look)
+        journal.add(number, {"a", "b"})
+        if name == "ana":
+            journal.end(number, 3, {"sharpe": 1.25})
+    shown = CliRunner(env={"COLUMNS": "250"}).invoke(app, ["journal"]).output
+    assert shown.index("ben (notebook)") < shown.index("ana (notebook)")
+    assert "sharpe 1.25" in shown
+    assert "not ended" in shown
+    assert "ana" not in CliRunner().invoke(app, ["journal", "--last", "1"]).output
 
 
 def _serving(place: Place) -> str:

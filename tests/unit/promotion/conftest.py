@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.core.timeframes import Timeframe
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import OpenedEvidence
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import BacktestMetrics
 
@@ -37,12 +37,12 @@ def metrics() -> Callable[..., BacktestMetrics]:
 
 
 @pytest.fixture
-def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., Evidence]:
+def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., OpenedEvidence]:
     """Make the evidence of a candidate that passes, some of it changed. `out` changes its
     out-of-sample figures.
     """
 
-    def make(out: dict[str, Any] | None = None, **changes: Any) -> Evidence:
+    def make(out: dict[str, Any] | None = None, **changes: Any) -> OpenedEvidence:
         values: dict[str, Any] = {
             "strategy": "ma_cross",
             "params": {"fast_bars": 10},
@@ -57,6 +57,7 @@ def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., Evidence]
             "in_sample": metrics(sharpe=1.5, bars=800),
             "out_of_sample": metrics(**(out or {})),
             "benchmark_out_of_sample": metrics(sharpe=0.6),
+            "in_sample_start": datetime(2021, 10, 22, tzinfo=UTC),
             "in_sample_end": datetime(2023, 12, 30, tzinfo=UTC),
             "out_of_sample_start": datetime(2024, 1, 1, tzinfo=UTC),
             "out_of_sample_end": datetime(2024, 12, 30, tzinfo=UTC),
@@ -64,6 +65,6 @@ def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., Evidence]
             "leaks": (),
             "memory_excess": (),
         }
-        return Evidence(**{**values, **changes})
+        return OpenedEvidence(**{**values, **changes})
 
     return make

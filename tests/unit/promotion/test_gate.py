@@ -8,13 +8,13 @@ import pytest
 
 from penstock.demo.configuration import _THRESHOLDS
 from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import OpenedEvidence
 from penstock.promotion.gate import CandidateStatus, judge
 from penstock.research.engine.results import BacktestMetrics
 from penstock.settings import Process, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
-Make = Callable[..., Evidence]
+Make = Callable[..., OpenedEvidence]
 Metrics = Callable[..., BacktestMetrics]
 THRESHOLDS = PromotionThresholds()
 

@@ -27,11 +27,11 @@ def test_hash_ignores_row_order_and_sees_every_value(walk: Callable[..., pl.Data
     assert hash_bars(bars.head(-1)) != hash_bars(bars)
 
 
-def test_id_ignores_where_the_study_is_stored() -> None:
-    """The storage and how many candidates are listed do not change what was searched."""
+def test_id_ignores_how_much_is_shown() -> None:
+    """How many candidates are listed does not change what was searched."""
     terms = ("data", [STRATEGIES["ma_cross"]], Costs())
     plain = search_id(*terms, SearchSettings(), Timeframe.D1)
-    assert search_id(*terms, SearchSettings(storage_url="journal:x", top=3), Timeframe.D1) == plain
+    assert search_id(*terms, SearchSettings(top=3), Timeframe.D1) == plain
     assert search_id(*terms, SearchSettings(trials=51), Timeframe.D1) != plain
     assert search_id(*terms, SearchSettings(), Timeframe.H1) != plain
 

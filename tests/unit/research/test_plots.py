@@ -23,9 +23,9 @@ def found(walk: Callable[..., pl.DataFrame]) -> SearchResult:
 
 def test_equity_figure_has_both_curves_and_their_drawdowns(found: SearchResult) -> None:
     """The last point is the final equity, and no drawdown is above zero."""
-    figure = equity_figure(found.out_of_sample, found.benchmark_out_of_sample)
-    assert [trace.y[-1] for trace in figure.data[:1]] == [found.out_of_sample.metrics.final_equity]
-    assert min(figure.data[1].y) == pytest.approx(-100 * found.out_of_sample.metrics.max_drawdown)
+    figure = equity_figure(found.in_sample, found.benchmark_in_sample)
+    assert [trace.y[-1] for trace in figure.data[:1]] == [found.in_sample.metrics.final_equity]
+    assert min(figure.data[1].y) == pytest.approx(-100 * found.in_sample.metrics.max_drawdown)
     assert len(figure.data) == 4
 
 
@@ -46,6 +46,6 @@ def test_parameters_figure_shows_the_parameters_of_one_strategy(found: SearchRes
 
 def test_weights_figure_stacks_every_symbol(found: SearchResult) -> None:
     """One area per symbol, never more than the whole account."""
-    figure = weights_figure(found.out_of_sample)
+    figure = weights_figure(found.in_sample)
     assert {trace.name for trace in figure.data} == set(found.symbols)
     assert max(map(sum, zip(*(trace.y for trace in figure.data), strict=True))) <= 1 + 1e-9

@@ -14,8 +14,10 @@ from penstock.adapters.stores.postgres.ledger_history import PostgresLedgerHisto
 from penstock.adapters.stores.postgres.migrations import migrate
 from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
 from penstock.adapters.stores.postgres.promotion import PostgresPromotionStore
+from penstock.adapters.stores.postgres.research_journal import PostgresResearchJournal
 from penstock.adapters.stores.postgres.rollbacks import PostgresRollbackRecord
 from penstock.adapters.stores.postgres.tier import Tier
+from penstock.adapters.stores.postgres.trial_store import PostgresTrialStore
 
 __all__ = [
     "Database",
@@ -26,7 +28,9 @@ __all__ = [
     "PostgresLedgerHistory",
     "PostgresParentOrderStore",
     "PostgresPromotionStore",
+    "PostgresResearchJournal",
     "PostgresRollbackRecord",
+    "PostgresTrialStore",
     "Tier",
     "address_of",
     "connect",

@@ -1,7 +1,6 @@
 """Searches: what they may see, that they repeat, and what they do with bad cases."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -10,13 +9,14 @@ from pydantic import Field, model_validator
 
 from penstock.core.errors import SearchError
 from penstock.core.strategy import FrameStrategy, StrategyParams
+from penstock.core.trials import Trial
 from penstock.research.engine.backtest import backtest
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.results import Objective, SearchResult, SearchSettings
+from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.identity import hash_bars
 from penstock.research.search.runner import search
+from penstock.research.search.settings import Objective
 from penstock.research.search.space import Choices, NumberRange, search_space
-from penstock.research.search.trials import Trial
 from strategies import STRATEGIES
 
 COSTS = Costs()
@@ -136,19 +136,15 @@ def test_search_never_sees_the_out_of_sample_part(walk: Callable[..., pl.DataFra
     assert first.in_sample.equity.equals(other.in_sample.equity)
     assert first.deflated_sharpe == other.deflated_sharpe
     assert first.best_params == other.best_params
-    assert first.out_of_sample.equity["ts"][0] == first.out_of_sample_start
+    assert first.in_sample.last_ts == first.in_sample_end
     assert (first.out_of_sample_start - first.in_sample_end).days == 1 + QUICK.purge_bars
 
 
 def test_result_is_the_backtest_of_the_choice(walk: Callable[..., pl.DataFrame]) -> None:
-    """In-sample value and out-of-sample curve are what a plain backtest of the chosen parameters
-    gives.
-    """
+    """The value is what a plain backtest of the chosen parameters gives."""
     bars = walk()
     result = search(bars, [MA, MOMENTUM], COSTS, QUICK)
     chosen = STRATEGIES[result.strategy].from_params(dict(result.best_params))
-    again = backtest(bars, chosen, COSTS, start=result.out_of_sample_start)
-    assert result.out_of_sample.equity.equals(again.equity)
     inside = backtest(bars.filter(pl.col("ts") <= result.in_sample_end), chosen, COSTS)
     assert result.best_value == pytest.approx(inside.metrics.sharpe)
     assert result.best_value == result.trials["value"].max()
@@ -160,8 +156,10 @@ def test_objective_decides_what_is_best(
     objective: Objective, walk: Callable[..., pl.DataFrame]
 ) -> None:
     """The best value is that figure of the in-sample run."""
-    result = search(walk(), MA, COSTS, QUICK.model_copy(update={"objective": objective}))
+    result = search(walk(), MA, COSTS, SearchSettings(trials=8, seed=1, objective=objective))
     assert result.best_value == pytest.approx(result.in_sample.metrics.as_dict()[objective.value])
+    best = result.trials["value"].min() if objective.minimised else result.trials["value"].max()
+    assert result.best_value == best
 
 
 def test_every_trial_of_every_strategy_counts_against_the_choice(
@@ -169,7 +167,7 @@ def test_every_trial_of_every_strategy_counts_against_the_choice(
 ) -> None:
     """The number of trials that deflates is the number that was tried, over all strategies."""
     seen: list[Trial] = []
-    result = search(walk(), [MA, MOMENTUM], COSTS, QUICK, on_trial=seen.append)
+    result = search(walk(seed=3), [MA, MOMENTUM], COSTS, QUICK, on_trial=seen.append)
     assert result.trial_count == len(seen) == result.trials.height == 16
     assert [trial.number for trial in seen] == list(range(16))
     assert result.deflated_sharpe < result.in_sample.metrics.probabilistic_sharpe
@@ -226,45 +224,3 @@ def test_strategy_with_nothing_to_explore_is_refused(walk: Callable[..., pl.Data
     """A search of one point would be a backtest with a flattering name."""
     with pytest.raises(SearchError, match="nothing to search"):
         search(walk(), Unbounded, COSTS, QUICK)
-
-
-@pytest.mark.parametrize("scheme", ["journal:{}/study.log", "sqlite:///{}/study.db"])
-def test_stored_search_goes_on_where_it_was_broken_off(
-    scheme: str, walk: Callable[..., pl.DataFrame], tmp_path: Path
-) -> None:
-    """A search stopped after three trials runs only the rest; a complete one runs nothing and reads
-    the same.
-    """
-    stored = QUICK.model_copy(update={"storage_url": scheme.format(tmp_path)})
-
-    class Stop(Exception):
-        """The crash."""
-
-    def stop_after_three(trial: Trial) -> None:
-        if trial.number == 2:
-            raise Stop
-
-    bars = walk()
-    with pytest.raises(Stop):
-        search(bars, MA, COSTS, stored, on_trial=stop_after_three)
-    rest: list[Trial] = []
-    whole = search(bars, MA, COSTS, stored, on_trial=rest.append)
-    assert [trial.number for trial in rest] == [3, 4, 5, 6, 7]
-    assert whole.id == search(bars, MA, COSTS, QUICK).id
-    none: list[Trial] = []
-    again = search(bars, MA, COSTS, stored, on_trial=none.append)
-    assert none == []
-    assert again.trials.equals(whole.trials)
-    assert whole.trials.n_unique("params") == 8
-
-
-def test_storage_that_cannot_be_reached_is_one_sentence_without_its_password(
-    walk: Callable[..., pl.DataFrame],
-) -> None:
-    """The address of a storage may hold a password: the error names its kind only."""
-    settings = QUICK.model_copy(
-        update={"storage_url": "postgresql+psycopg://user:hunter2@127.0.0.1:1/none"}
-    )
-    with pytest.raises(SearchError, match="storage \\(postgresql") as caught:
-        search(walk(), MA, COSTS, settings)
-    assert "hunter2" not in str(caught.value)

@@ -47,3 +47,14 @@ def test_history_too_short_for_a_fold_is_refused(walk: Callable[..., pl.DataFram
     """Not even one fold: an error, not an empty list that looks like a passed validation."""
     with pytest.raises(SearchError, match="hold no fold"):
         walk_forward(walk(symbols=1, bars=100)["ts"], 80, 30)
+
+
+def test_split_moves_in_steps_that_leave_at_least_the_fraction() -> None:
+    """From bar to bar the part in sample stays as it is, or grows by a twentieth."""
+    sizes = [split_in_two(bars, 0.3, 1, 0.05).in_sample_stop for bars in range(120, 3000)]
+    for bars, size in enumerate(sizes, start=120):
+        assert 0.7 * bars / 1.05 - 3 <= size <= 0.7 * bars
+    grown = sorted(set(sizes))
+    assert sizes == sorted(sizes)
+    assert all(1.03 < after / before < 1.07 for before, after in pairwise(grown))
+    assert len(grown) < 80
