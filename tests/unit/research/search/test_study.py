@@ -126,6 +126,7 @@ def test_two_workers_share_a_study_without_doing_anything_twice(
     """Each evaluates some batches, no batch is evaluated twice, and both find the same."""
     store, lock = MemoryTrialStore(), threading.Lock()
     by: list[tuple[int, int]] = []
+    both_have_one = threading.Barrier(2)
 
     @dataclass
     class Watched:
@@ -140,7 +141,10 @@ def test_two_workers_share_a_study_without_doing_anything_twice(
 
                 def noted(batch: int, trials: Sequence[Trial]) -> None:
                     with lock:
+                        first = self.worker not in {worker for worker, _ in by}
                         by.append((self.worker, batch))
+                    if first:  # however fast one is, the other has claimed a batch meanwhile
+                        both_have_one.wait(30)
                     append(batch, trials)
 
                 study.append = noted
