@@ -9,6 +9,7 @@ A configuration is a strategy's source and parameters, whatever the strategy is 
 (penstock.research.identity). The same again, on the same bars or on more of them, counts once.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,7 +136,8 @@ class Exposure:
         A configuration that has seen a fifth of the range counts as a fifth: fresh bars restore
         what was spent. The candidate's own looks count once, with the one that is about to come.
         """
-        return sum(share for each, share in self.shares.items() if each != candidate)
+        # exactly rounded: the order of the looks may not change the sum
+        return math.fsum(share for each, share in self.shares.items() if each != candidate)
 
     def fresh_share(self, bars: BarRange) -> float:
         """Return the fraction of `bars` that is newer than every look."""
