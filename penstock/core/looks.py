@@ -51,7 +51,7 @@ class BarRange:
         return self.last + self.timeframe.duration
 
     def overlaps(self, other: "BarRange") -> bool:
-        """Return whether the two have a bar in common.
+        """Return whether both ranges contain the same bar.
 
         It is enough that they share one symbol. Bars of another timeframe are other bars.
         """

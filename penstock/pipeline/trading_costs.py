@@ -25,9 +25,9 @@ from penstock.research.engine.measured_costs import (
 )
 from penstock.wiring import Platform
 
-#: So many orders are read, the newest ones.
+#: The number of orders that are read, the newest ones.
 NEWEST_ORDERS = 2_000
-#: A venue's clock may be behind the one that an order was stamped with.
+#: The venue's clock may be behind ours, which stamps the orders.
 _CLOCKS_APART = timedelta(hours=1)
 
 

@@ -17,6 +17,7 @@ from penstock.adapters.stores.postgres.bar_writer import checked_bars, write_bar
 from penstock.adapters.stores.postgres.binary_copy import bars_of, read_as_numpy
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.doubted_bars import doubts_of, write_doubts
+from penstock.adapters.stores.postgres.instrument_rows import read_instruments, write_instruments
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.adapters.stores.postgres.series_rows import (
     in_units,
@@ -33,7 +34,7 @@ from penstock.core.bars import (
 )
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import StoreError
-from penstock.core.instruments import Instrument, InstrumentKind, spot_assets
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.relistings import Join
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
@@ -70,48 +71,13 @@ class PostgresBarStore:
 
     def save_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> None:
         """Insert or update the instruments of a venue."""
-        rows = [
-            (
-                *(exchange, i.symbol, i.kind.value, i.base, i.quote, i.settle, i.contract_size),
-                *(i.price_tick, i.lot_step, i.min_quantity, i.min_notional, i.max_quantity),
-            )
-            for i in sorted(instruments, key=lambda instrument: instrument.symbol)
-        ]
         with self._database.transaction() as connection:
-            connection.cursor().executemany(
-                """INSERT INTO instrument
-                   (exchange, symbol, kind, base, quote, settle, contract_size,
-                    price_tick, lot_step, min_quantity, min_notional, max_quantity)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-                   ON CONFLICT (exchange, symbol) DO UPDATE
-                   SET kind = excluded.kind, base = excluded.base, quote = excluded.quote,
-                       settle = excluded.settle, contract_size = excluded.contract_size,
-                       price_tick = excluded.price_tick, lot_step = excluded.lot_step,
-                       min_quantity = excluded.min_quantity, min_notional = excluded.min_notional,
-                       max_quantity = excluded.max_quantity, updated_at = clock_timestamp()""",
-                rows,
-            )
+            write_instruments(connection, exchange, instruments)
 
     def read_instruments(self, exchange: str, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return the stored instruments by symbol. One without its venue's rules is absent."""
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
-                          max_quantity, contract_size, settle, kind
-                   FROM instrument
-                   WHERE exchange = %s AND symbol = ANY(%s) AND lot_step IS NOT NULL""",
-                [exchange, list(symbols)],
-            ).fetchall()
-        names = (
-            *("symbol", "base", "quote", "price_tick", "lot_step", "min_quantity", "min_notional"),
-            *("max_quantity", "contract_size", "settle"),
-        )
-        return {
-            row[0]: Instrument(
-                kind=InstrumentKind(row[-1]), **dict(zip(names, row[:-1], strict=True))
-            )
-            for row in rows
-        }
+            return read_instruments(connection, exchange, symbols)
 
     def save_series(self, exchange: str, series: Sequence[Series]) -> None:
         """Record which instruments tickers stood for, and move bars to those that ended."""
